@@ -1,0 +1,38 @@
+# Everything works on a machine that has nothing but Python 3.11 (or newer) with its venv module.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+READY   = $(VENV)/.ready
+
+.PHONY: demo test check bench fuzz clean
+.DEFAULT_GOAL := demo
+
+# Converts a real network that comes with the onnx package.
+demo: $(READY)
+	@mkdir -p out
+	@cp "$$($(BIN)/python -c 'import onnx, pathlib; print(pathlib.Path(onnx.__file__).parent / "backend/test/data/light/light_resnet50.onnx")')" out/resnet50.onnx
+	$(BIN)/onnx-nhwc out/resnet50.onnx out/resnet50_nhwc.onnx --explain
+
+test: $(READY)
+	$(BIN)/python -m pytest -n auto -q
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+fuzz: $(READY)
+	$(BIN)/python -m pytest -n auto -q tests/test_fuzz.py --hypothesis-profile=fuzz
+
+# Set up once, and again when the dependencies change.
+$(READY): setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) out build dist *.egg-info

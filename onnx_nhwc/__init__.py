@@ -1,0 +1,1 @@
+"""Converts neural networks between channels first and channels last, and proves it."""
