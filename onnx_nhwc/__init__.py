@@ -1,1 +1,53 @@
-"""Converts neural networks between channels first and channels last, and proves it."""
+"""Converts neural networks between channels first and channels last, and proves it.
+
+>>> import onnx_nhwc
+>>> model = onnx_nhwc.to_channels_last("model.onnx")  # doctest: +SKIP
+>>> report = onnx_nhwc.convert_file("model.onnx", "nhwc.onnx")  # doctest: +SKIP
+
+What is named here is imported when it is first used, so that importing the package, or a single
+pass of it, costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onnx_nhwc.api import convert_file, to_channels_first, to_channels_last
+    from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError, VerificationError
+    from onnx_nhwc.report import Report
+    from onnx_nhwc.verification import Verification, verify
+
+__all__ = [
+    "ConversionError",
+    "FileError",
+    "Report",
+    "UsageError",
+    "Verification",
+    "VerificationError",
+    "convert_file",
+    "to_channels_first",
+    "to_channels_last",
+    "verify",
+]
+
+_HOMES = {
+    "onnx_nhwc.api": {"convert_file", "to_channels_first", "to_channels_last"},
+    "onnx_nhwc.passes.errors": {"ConversionError", "FileError", "UsageError", "VerificationError"},
+    "onnx_nhwc.report": {"Report"},
+    "onnx_nhwc.verification": {"Verification", "verify"},
+}
+
+
+def __getattr__(name: str) -> object:
+    for home, names in _HOMES.items():
+        if name in names:
+            value: object = getattr(importlib.import_module(home), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -34,8 +34,9 @@ __all__ = ["Staged", "check_destination", "from_proto", "read", "staged"]
 def read(path: str | os.PathLike[str]) -> ir.Model:
     """Read an ONNX file; its large weights are mapped, not loaded.
 
-    Weights are ``ir.ExternalTensor`` objects with absolute paths; :func:`onnx_nhwc.weights.release`
-    gives their pages back. The file (and its external data) must stay in place while the model is in use.
+    Weights are ``ir.ExternalTensor`` objects with absolute paths, whose memory
+    :func:`onnx_nhwc.weights.release` gives back. The file, and its external data, must stay in
+    place while the model is in use.
 
     Raises:
         UsageError: There is no file of that name.
@@ -76,8 +77,9 @@ def _parse(path: Path, location: str) -> onnx.ModelProto:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
             started_well = view[0] == 0x08  # ir_version, with which every ONNX file starts
             try:
-                proto = onnx.ModelProto.FromString(wire.skim(view, location))
-            except wire.Truncated as error:
+                proto = onnx.ModelProto()
+                proto.ParseFromString(wire.skim(view, location))
+            except wire.TruncatedError as error:
                 if started_well:
                     raise FileError(
                         f"'{path}' is truncated after {size:,} bytes", "Copy or export it again."
@@ -125,7 +127,7 @@ def _locate_weights(model: ir.Model, path: Path, real: Path) -> None:
                 "Copy or export it again.",
             )
         tensor = ir.ExternalTensor(
-            str(data), offset, tensor.nbytes, tensor.dtype, shape=ir.Shape(tensor.shape),
+            str(data), offset, tensor.nbytes, tensor.dtype, shape=ir.Shape(tensor.shape.numpy()),
             name=tensor.name, doc_string=tensor.doc_string,
             metadata_props=dict(tensor.metadata_props),
         )  # fmt: skip

@@ -53,7 +53,10 @@ def release(model: ir.Model) -> None:
 def in_memory(tensor: ir.TensorProtocol) -> ir.LazyTensor:
     """Wrap a mapped tensor, so that it is serialized by value and not as a reference."""
     return ir.LazyTensor(
-        lambda: tensor, dtype=tensor.dtype, shape=ir.Shape(tensor.shape), name=tensor.name or ""
+        lambda: tensor,
+        dtype=tensor.dtype,
+        shape=ir.Shape(tensor.shape.numpy()),
+        name=tensor.name or "",
     )
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import onnx
 
-__all__ = ["GRAPH", "INITIALIZER", "RAW_DATA", "Truncated", "prefix", "skim"]
+__all__ = ["GRAPH", "INITIALIZER", "RAW_DATA", "TruncatedError", "prefix", "skim"]
 
 GRAPH = 7
 INITIALIZER = 5
@@ -26,7 +26,7 @@ RAW_DATA = 9
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
-class Truncated(ValueError):
+class TruncatedError(ValueError):
     """A field reaches beyond the end of the message that holds it."""
 
 
@@ -54,7 +54,7 @@ def skim(data: memoryview, location: str, threshold: int = 1 << 16) -> bytes:
     ``location`` instead, as external data at their offset in ``data``.
 
     Raises:
-        Truncated: The data end in the middle of a field.
+        TruncatedError: The data end in the middle of a field.
         ValueError: The data are not in protobuf's wire format.
     """
     pieces: list[bytes | memoryview] = []
@@ -92,7 +92,8 @@ def _reference(location: str, offset: int, length: int) -> bytes:
     tensor = onnx.TensorProto(data_location=onnx.TensorProto.EXTERNAL)
     for key, value in {"location": location, "offset": offset, "length": length}.items():
         tensor.external_data.add(key=key, value=str(value))
-    return tensor.SerializeToString()
+    serialized: bytes = tensor.SerializeToString()
+    return serialized
 
 
 def _fields(data: memoryview, start: int, end: int) -> Iterator[_Field]:
@@ -114,7 +115,7 @@ def _fields(data: memoryview, start: int, end: int) -> Iterator[_Field]:
         else:
             raise ValueError(f"not in protobuf's wire format: wire type {wire}")
         if stop > end:
-            raise Truncated(f"{stop - end} bytes are missing")
+            raise TruncatedError(f"{stop - end} bytes are missing")
         yield _Field(number, wire, start, body, stop)
         start = stop
 
@@ -130,7 +131,7 @@ def _read_varint(data: memoryview, at: int, end: int) -> tuple[int, int]:
         shift += 7
         if shift > 63:
             raise ValueError("not in protobuf's wire format: a number of more than 64 bits")
-    raise Truncated("it ends within a number")
+    raise TruncatedError("it ends within a number")
 
 
 def _varint(value: int) -> bytes:

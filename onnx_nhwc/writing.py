@@ -104,7 +104,7 @@ def _reference(tensor: ir.TensorProtocol, location: str, offset: int) -> ir.Exte
         offset,
         tensor.nbytes,
         tensor.dtype,
-        shape=ir.Shape(tensor.shape),
+        shape=ir.Shape(tensor.shape.numpy()),
         name=tensor.name or "",
         doc_string=tensor.doc_string,
         metadata_props=dict(tensor.metadata_props),

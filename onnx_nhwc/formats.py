@@ -1,0 +1,59 @@
+"""What can be read and written, by suffix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+
+from onnx_nhwc import files
+from onnx_nhwc.passes.errors import UsageError
+
+__all__ = ["FORMATS", "Format", "format_of"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """How files of one kind are read and written.
+
+    Attributes:
+        name: What people call it.
+        read: Reads a file; None if that is not possible.
+        write: Writes a model to a file that is staged; None if that is not possible.
+    """
+
+    name: str
+    read: Callable[[Path], ir.Model] | None = None
+    write: Callable[[files.Staged, ir.Model], None] | None = None
+
+
+def _write_onnx(file: files.Staged, model: ir.Model) -> None:
+    file.write(model)
+
+
+FORMATS: dict[str, Format] = {
+    ".onnx": Format("ONNX", files.read, _write_onnx),
+    ".keras": Format("Keras"),
+    ".h5": Format("Keras (HDF5)"),
+    ".tflite": Format("LiteRT"),
+    "": Format("SavedModel"),
+}
+
+
+def format_of(path: Path, verb: str) -> Format:
+    """Return the format of ``path``, which can be read (``verb="read"``) or written (``"write"``).
+
+    Raises:
+        UsageError: Files of this kind cannot be.
+    """
+    known = [suffix for suffix, entry in FORMATS.items() if getattr(entry, verb) is not None]
+    entry = FORMATS.get(path.suffix.lower())
+    done = {"read": "read", "write": "written"}[verb]
+    remedy = f"These can be {done}: {', '.join(known)}"
+    if entry is None:
+        raise UsageError(f"'{path}': the suffix '{path.suffix}' is not known", remedy)
+    if getattr(entry, verb) is None:
+        raise UsageError(f"'{path}': {entry.name} files cannot be {done} yet", remedy)
+    return entry

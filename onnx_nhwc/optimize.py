@@ -1,0 +1,246 @@
+"""The command line: ``python -m onnx_nhwc.optimize IN OUT``, also installed as ``onnx-nhwc``."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError
+
+if TYPE_CHECKING:
+    from onnx_nhwc.report import Report
+
+__all__ = ["main"]
+
+_T = TypeVar("_T")
+
+_EPILOG = """\
+exit status:
+  0  OUT is written, and verified
+  1  the model cannot be converted, or the result differs; OUT is as it was
+  2  the command is wrong: an unknown option, a file or a name that does not exist
+
+examples:
+  onnx-nhwc model.onnx model_nhwc.onnx
+  onnx-nhwc model.onnx out.onnx --shape x=1,3,224,224 --explain
+  onnx-nhwc model.onnx out.onnx --io keep --layout image=NHWC
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Print one line, and not the usage as well."""
+        self.exit(2, f"{self.prog}: error: {message} (--help lists the options)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="onnx-nhwc",
+        description="Convert a network between channels first and channels last. "
+        "The result is compared with the source before it is written.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("src", metavar="IN", type=Path, help="the model to read (.onnx)")
+    add("dst", metavar="OUT", type=Path, help="the file to write (.onnx); may be IN itself")
+    add("--to", choices=["channels-last", "channels-first"], default="channels-last",
+        help="the layout wanted (default: %(default)s)")  # fmt: skip
+    add("--dialect", choices=["functions", "standard"], default="functions",
+        help="how channels-last operators are written: as model-local functions, or with standard "
+        "operators only (default: %(default)s)")  # fmt: skip
+    add("--io", choices=["auto", "keep"], default="auto",
+        help="may the model's own inputs and outputs change layout "
+        "(default: %(default)s)")  # fmt: skip
+    add("--layout", metavar="NAME=NHWC", action="append", default=[], type=_layout,
+        help="pin one input or output: letters (NCHW, NHWC, NCW, NWC, NCDHW, NDHWC) or a "
+        "permutation (0,2,3,1); may be repeated; beats --io")  # fmt: skip
+    add("--shape", metavar="NAME=1,3,224,224", action="append", default=[], type=_shape,
+        help="fix dynamic dimensions of an input ('?' leaves one dynamic); "
+        "may be repeated")  # fmt: skip
+    add("--no-verify", dest="verify", action="store_false", help="do not compare the result")
+    add("--rtol", type=_tolerance, help="relative tolerance (default: 1e-4 for float32)")
+    add("--atol", type=_tolerance, help="absolute tolerance (default: 1e-5 for float32)")
+    add("--seed", type=_seed, default=0, help="seed of the inputs compared (default: 0)")
+    add("--explain", action="store_true", help="say of each Transpose that remains why it does")
+    add("--report", metavar="FILE.json", type=Path, help="write the report as data")
+    loudness = parser.add_mutually_exclusive_group()
+    loudness.add_argument("-q", "--quiet", action="store_true", help="print errors only")
+    loudness.add_argument("-v", "--verbose", action="store_true", help="print more; tracebacks too")
+    return parser
+
+
+def _named(text: str, example: str) -> tuple[str, str]:
+    name, equals, value = text.rpartition("=")
+    if not equals or not name or not value:
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form {example}")
+    return name, value
+
+
+def _layout(text: str) -> tuple[str, str | tuple[int, ...]]:
+    name, value = _named(text, "NAME=NHWC or NAME=0,2,3,1")
+    if not any(character.isdigit() for character in value):
+        return name, value.upper()
+    try:
+        perm = tuple(int(part) for part in value.split(","))
+    except ValueError:
+        perm = ()
+    if not perm or sorted(perm) != list(range(len(perm))):
+        raise argparse.ArgumentTypeError(f"'{value}' is not a permutation such as 0,2,3,1")
+    return name, perm
+
+
+def _shape(text: str) -> tuple[str, tuple[int | None, ...]]:
+    name, value = _named(text, "NAME=1,3,224,224")
+    try:
+        shape = tuple(None if part == "?" else int(part) for part in value.split(","))
+    except ValueError:
+        shape = (0,)
+    if any(size is not None and size < 1 for size in shape):
+        raise argparse.ArgumentTypeError(f"'{value}' is not a list of sizes such as 1,3,224,224")
+    return name, shape
+
+
+def _tolerance(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a tolerance such as 1e-4")
+    return value
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0 on")
+    return int(text)
+
+
+class _Progress:
+    """Shows the running phase, if stderr is a terminal and the work takes more than a second."""
+
+    def __init__(self, enabled: bool) -> None:
+        self._status = None
+        self._timer: threading.Timer | None = None
+        if enabled and sys.stderr.isatty():
+            from rich.console import Console
+
+            self._status = Console(stderr=True).status("")
+            self._timer = threading.Timer(1.0, self._status.start)
+            self._timer.daemon = True
+
+    def __enter__(self) -> _Progress:
+        if self._timer is not None:
+            self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None and self._status is not None:
+            self._timer.cancel()
+            self._timer.join()
+            self._status.stop()
+
+    def __call__(self, phase: str) -> None:
+        if self._status is not None:
+            self._status.update(f"{phase} ...")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status.
+
+    Args:
+        argv: The arguments, by default those of the process.
+    """
+    try:
+        arguments = _parser().parse_args(argv)
+    except SystemExit as error:  # argparse ends the process; callers of main want to go on
+        return error.code if isinstance(error.code, int) else 2
+    try:
+        return _run(arguments)
+    except ConversionError as error:
+        if arguments.verbose:
+            traceback.print_exc()
+        print(f"onnx-nhwc: error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    except KeyboardInterrupt:
+        print("onnx-nhwc: interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:  # a fault of ours: one line all the same
+        if arguments.verbose:
+            traceback.print_exc()
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        hint = "Please report it, with what -v prints."
+        print(f"onnx-nhwc: error: internal error, {text}. {hint}", file=sys.stderr)
+        return 1
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    _check_report(arguments.report)
+    layouts = _unique(arguments.layout, "--layout")
+    shapes = _unique(arguments.shape, "--shape")
+    from onnx_nhwc.api import convert_file  # after the arguments are checked: it takes a while
+
+    with _Progress(enabled=not arguments.quiet) as progress:
+        report = convert_file(
+            arguments.src,
+            arguments.dst,
+            to=arguments.to,
+            dialect=arguments.dialect,
+            io=arguments.io,
+            layouts=layouts,
+            shapes=shapes,
+            verify=arguments.verify,
+            rtol=arguments.rtol,
+            atol=arguments.atol,
+            seed=arguments.seed,
+            progress=progress,
+        )
+    _show(report, arguments)
+    return 0
+
+
+def _check_report(path: Path | None) -> None:
+    if path is None:
+        return
+    if path.suffix.lower() != ".json":
+        raise UsageError(f"'{path}': reports are written as .json only, for now")
+    if not path.parent.is_dir():
+        raise UsageError(f"the folder '{path.parent}' does not exist", "Create it first.")
+
+
+def _unique(pairs: Sequence[tuple[str, _T]], flag: str) -> dict[str, _T]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageError(f"{flag} is given twice for '{twice}'")
+    return result
+
+
+def _show(report: Report, arguments: argparse.Namespace) -> None:
+    from onnx_nhwc.report import print_report, write_json
+
+    if arguments.report is not None:
+        try:
+            write_json(report, arguments.report)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise FileError(
+                f"the report '{arguments.report}' cannot be written: {reason}"
+            ) from error
+    if not arguments.quiet:
+        from rich.console import Console
+
+        print_report(report, Console(), explain=arguments.explain, verbose=arguments.verbose)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,212 @@
+"""Does the converted model compute what the source computes?
+
+Both run on onnxruntime with the same inputs, each in the layout that the converted model's
+metadata state. No other permutation is ever tried: a match under the wrong one is a failure.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onnx_nhwc.comparison import Comparison, compare
+from onnx_nhwc.feeds import Input, candidates
+from onnx_nhwc.passes.errors import ConversionError, VerificationError
+from onnx_nhwc.runtime import Model, Session, operators
+
+__all__ = ["Verification", "verify"]
+
+Array = npt.NDArray[Any]
+Values = Mapping[str, tuple[str, tuple[int, ...]]]
+
+_AT_A_TIME = 32  # intermediate values that are held at a time
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a comparison of two models found.
+
+    Attributes:
+        outputs: One entry for each output of the source.
+        inputs: The shapes of what the source was fed.
+        first_difference: The first operator of the source whose result differs, if known.
+        seconds: How long it took.
+    """
+
+    outputs: tuple[Comparison, ...]
+    inputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    first_difference: str = ""
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Do all outputs agree?"""
+        return all(output.ok for output in self.outputs)
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def raise_if_different(self) -> None:
+        """Raise a VerificationError that names the first output that differs."""
+        bad = [output for output in self.outputs if not output.ok]
+        if bad:
+            more = f" ({len(bad) - 1} more outputs differ)" if len(bad) > 1 else ""
+            raise VerificationError(
+                f"output '{bad[0].name}' of the converted model differs from the source's: "
+                f"{bad[0].reason}{more}",
+                "This is a fault of onnx-nhwc: please report it, with the model.",
+                node=self.first_difference,
+            )
+
+
+def verify(
+    source: Model,
+    converted: Model,
+    *,
+    rtol: float | None = None,
+    atol: float | None = None,
+    seed: int = 0,
+    inputs: Mapping[str, Array] | None = None,
+    optimizations: bool = False,
+    values: Values | None = None,
+) -> Verification:
+    """Run both models on onnxruntime and compare their outputs.
+
+    Shapes and types must be equal, integers, booleans and strings too; floats may differ by
+    ``atol + rtol * max|source|``, and must be infinite or NaN in the same places.
+
+    Args:
+        source: The model that was converted. Models of more than 2 GB must be given as files.
+        converted: What it was converted to, with its metadata.
+        rtol: Relative tolerance. By default 1e-4 for float32, 1e-2 for float16, 1e-9 for float64.
+        atol: Absolute tolerance. By default 1e-5 for float32, 1e-3 for float16, 1e-10 for float64.
+        seed: Seed of the inputs.
+        inputs: Inputs of the source, in its layout; those that are missing are made up.
+        optimizations: Let onnxruntime optimize both graphs. Off by default, as optimizations
+            have faults of their own.
+        values: Where the source's intermediate values are found in the converted model: its
+            name there and its permutation. If given, and the outputs differ, the first operator
+            that differs is looked for.
+
+    Raises:
+        VerificationError: The models cannot be compared: onnxruntime cannot load or run one, or
+            the converted one does not state its layouts.
+    """
+    start = time.perf_counter()
+    session = Session(source, "source", optimizations)
+    declared = session.inputs
+    other = None
+    if any(entry.is_dynamic for entry in session.inputs):  # --shape may have fixed the sizes
+        other = Session(converted, "converted", optimizations)
+        declared = _with_known_sizes(session.inputs, other.inputs, other.layouts()["inputs"])
+    fed, expected = _first_run(session, declared, seed, dict(inputs or {}))
+    names = session.outputs
+    del session  # its weights are no longer needed
+    other = other or Session(converted, "converted", optimizations)
+    layouts = other.layouts()
+    stored = {
+        name: np.asarray(np.transpose(value, _perm(layouts["inputs"], name, value)), order="C")
+        for name, value in fed.items()
+    }
+    if names != other.outputs:
+        raise VerificationError(f"the outputs are {other.outputs}, the source's are {names}")
+    actual = other.run(stored)
+    del other
+    compared = tuple(
+        compare(name, a, b, layouts["outputs"].get(name), rtol=rtol, atol=atol)
+        for name, a, b in zip(names, expected, actual, strict=True)
+    )
+    first = ""
+    if values and not all(entry.ok for entry in compared):
+        models = (source, fed), (converted, stored)
+        first = _first_difference(*models, values, rtol, atol)
+    shapes = {name: tuple(value.shape) for name, value in fed.items()}
+    return Verification(compared, shapes, first, time.perf_counter() - start)
+
+
+def _perm(layouts: Mapping[str, tuple[int, ...]], name: str, value: Array) -> tuple[int, ...]:
+    perm = layouts.get(name, tuple(range(value.ndim)))
+    if sorted(perm) != list(range(value.ndim)):
+        raise VerificationError(
+            f"the metadata give input '{name}', whose rank is {value.ndim}, the order {list(perm)}"
+        )
+    return perm
+
+
+def _first_run(
+    session: Session, inputs: Sequence[Input], seed: int, given: dict[str, Array]
+) -> tuple[dict[str, Array], list[Any]]:
+    """Return inputs that the source accepts, and its outputs for them."""
+    unknown = given.keys() - {entry.name for entry in inputs}
+    if unknown:
+        raise VerificationError(f"the model has no input '{min(unknown)}'")
+    failure: ConversionError | None = None
+    for feeds in candidates(inputs, seed, given):
+        try:
+            return feeds, session.run(feeds)
+        except VerificationError as error:
+            failure = failure or error
+    assert failure is not None
+    dynamic = next((e for e in inputs if e.is_dynamic and e.name not in given), None)
+    if dynamic is None:
+        raise failure
+    example = ",".join(str(s if isinstance(s, int) else "N") for s in dynamic.shape)
+    raise VerificationError(
+        f"none of the sizes tried for input '{dynamic.name}' runs: {failure.reason}",
+        f"Give its size: --shape {dynamic.name}={example}",
+    ) from failure
+
+
+def _with_known_sizes(
+    inputs: Sequence[Input], converted: Sequence[Input], layouts: Mapping[str, tuple[int, ...]]
+) -> list[Input]:
+    """Add to the source's sizes those that were fixed when it was converted."""
+    by_name = {entry.name: entry.shape for entry in converted}
+    merged = []
+    for entry in inputs:
+        sizes = list(entry.shape)
+        stored = by_name.get(entry.name, ())
+        perm = layouts.get(entry.name, tuple(range(len(sizes))))
+        if len(stored) == len(perm) == len(sizes):
+            for axis, size in zip(perm, stored, strict=True):
+                if isinstance(size, int) and 0 <= axis < len(sizes):
+                    sizes[axis] = size
+        merged.append(Input(entry.name, entry.type, tuple(sizes)))
+    return merged
+
+
+def _first_difference(
+    source: tuple[Model, Mapping[str, Array]],
+    converted: tuple[Model, Mapping[str, Array]],
+    values: Values,
+    rtol: float | None,
+    atol: float | None,
+) -> str:
+    """Name the first operator of the source, in its order, whose result differs."""
+    nodes = operators(source[0])
+    there = {name for node in operators(converted[0]) for name in node.output}
+    producers = {
+        name: node
+        for node in nodes
+        for name in node.output
+        if name in values and values[name][0] in there
+    }
+    names = list(producers)
+    for start in range(0, len(names), _AT_A_TIME):
+        part = names[start : start + _AT_A_TIME]
+        targets = [values[name][0] for name in part]
+        try:
+            wanted = Session(source[0], "source", False, part).run(source[1], part)
+            actual = Session(converted[0], "converted", False, targets).run(converted[1], targets)
+        except VerificationError:
+            continue  # values that onnxruntime cannot give out, such as those of odd types
+        for name, a, b in zip(part, wanted, actual, strict=True):
+            if not compare(name, a, b, values[name][1], rtol=rtol, atol=atol).ok:
+                node = producers[name]
+                return f"{node.op_type} '{node.name or name}'"
+    return ""
