@@ -1,0 +1,371 @@
+"""The layout of every value, as one global optimum; changes nothing.
+
+Every node is a variable, and its labels are the arrangements that it can run in. They are found by
+carrying layouts along the edges of the graph, forwards and backwards, from the nodes that insist on
+one: spatial operators on the native layout, barriers on the source's. The solver then picks one label
+for each node such that the fewest bytes are transposed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from . import graph as g
+from .errors import UsageError
+from .flow import Flow, Use
+from .layout import ONE, Factor, Order, Shape, channels_last, factors, identity, permuted
+from .rules.relation import Arrangement, Letters, Relation, arrangement, extend, form
+from .solver import Problem, Solution, Tap, Value, solve
+
+MAX_LABELS = 8
+"""More arrangements of one node are not considered: they come from ever longer detours."""
+NOMINAL_SIZE = 64
+"""What a symbolic size weighs; a batch of unknown size weighs 1."""
+
+Pin = str | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is wanted of the result."""
+
+    channels_last: bool = True
+    functions: bool = True
+    keep_io: bool = False
+    pins: Mapping[str, Pin] = field(default_factory=dict)
+
+    @property
+    def native(self) -> bool:
+        """Whether spatial operators run channels last."""
+        return self.channels_last and self.functions
+
+
+@dataclass
+class Assignment:
+    """The chosen arrangement of every node, and permutation of every input and output."""
+
+    orders: dict[ir.Node, Arrangement]
+    inputs: dict[ir.Value, tuple[int, ...]]
+    outputs: list[tuple[int, ...]]
+    solution: Solution
+
+
+def assign(flow: Flow, target: Target) -> Assignment:
+    """Choose layouts; raises :class:`UsageError` where a pin does not fit."""
+    carried = _Carrier(flow, target)
+    carried.run()
+    return _Chooser(flow, target, carried).choose()
+
+
+@dataclass(frozen=True)
+class _Offer:
+    """A layout of a root that some node produces or wants.
+
+    ``parts`` also places unit axes, which an order cannot; ``image`` says that the root's axes are
+    batch, channel and image axes of a spatial operator, each whole.
+    """
+
+    order: Order
+    parts: tuple[Factor, ...] | None
+    image: bool
+
+
+class _Carrier:
+    """Carries layouts along edges to a fixed point: every node's labels."""
+
+    def __init__(self, flow: Flow, target: Target) -> None:
+        self.flow = flow
+        self.target = target
+        self.labels: dict[ir.Node, dict[Arrangement, bool]] = {}
+        self.inputs: dict[ir.Value, dict[tuple[int, ...], bool]] = {}
+        self.outputs: dict[int, dict[tuple[int, ...], bool]] = {}
+        self._queue: deque[tuple[ir.Node, Arrangement]] = deque()
+        self._offered: dict[ir.Value, set[_Offer]] = {}
+
+    def run(self) -> None:
+        for node in self.flow.nodes:
+            relation = self.flow.shapes.relations[node]
+            self.labels[node] = {}
+            if relation.native is not None:
+                wanted = arrangement(relation.native)
+                first, last = relation.identity, wanted
+                own, other = (last, first) if self.target.channels_last else (first, last)
+                self._label(node, own, True)
+                self._label(node, other, False)
+            else:
+                self.labels[node][relation.identity] = False
+                if relation.barrier or relation.allows is not None or None in relation.inputs[:1]:
+                    self._queue.append((node, relation.identity))
+        while self._queue:
+            node, order = self._queue.popleft()
+            self._spread(node, order)
+
+    def _label(self, node: ir.Node, order: Arrangement, image: bool) -> None:
+        known = self.labels[node]
+        if order in known:
+            if known[order] or not image:
+                return
+        elif len(known) >= MAX_LABELS:
+            return
+        known[order] = image
+        self._queue.append((node, order))
+
+    def _spread(self, node: ir.Node, order: Arrangement) -> None:
+        """Offer what this arrangement means for every port to whoever shares the port's value."""
+        relation = self.flow.shapes.relations[node]
+        image = self.labels[node][order]
+        ports = [(v, relation.inputs[i]) for i, v in enumerate(node.inputs) if v is not None and v.name]
+        ports += list(zip(node.outputs, relation.outputs, strict=True))
+        for value, letters in ports:
+            dims = self.flow.shape(value)
+            view = self.flow.view(value)
+            if dims is None or g.constant(view.root) is not None:
+                continue
+            port = form(order, relation, letters, dims)
+            found = view.to_root(port.stored.order)
+            if found is None:
+                continue
+            parts = tuple(view.parts_to_root(port.parts)) if view.only_transposes else None
+            whole = image and parts is not None and self._is_image(node, relation, letters, dims)
+            self._offer(view.root, _Offer(found, parts, whole))
+
+    def _is_image(self, node: ir.Node, relation: Relation, letters: Letters | None, dims: Shape) -> bool:
+        """Whether a port of an image's node is the image itself: all axes, none broadcast."""
+        if letters is None or len(dims) < 3:
+            return False
+        if relation.native is not None:
+            return letters == relation.inputs[0] or letters == relation.outputs[0]
+        if len(letters) != len(relation.letters):
+            return False
+        shapes = [self.flow.shape(v) if v is not None else None for v in node.inputs]
+        for axis, letter in enumerate(letters):
+            if letter in relation.broadcast and dims[axis] == ONE:
+                for port, shape in zip(relation.inputs, shapes, strict=True):
+                    if port and shape and letter in port and shape[port.index(letter)] != ONE:
+                        return False
+        return True
+
+    def _offer(self, root: ir.Value, offer: _Offer) -> None:
+        known = self._offered.setdefault(root, set())
+        if offer in known or len(known) > 4 * MAX_LABELS:
+            return
+        known.add(offer)
+        node = root.producer()
+        if node is None:
+            self._offer_input(root, offer)
+        else:
+            letters = self.flow.shapes.relations[node].outputs[root.index() or 0]
+            self._try(node, letters, root, offer.order, offer.parts, offer.image)
+        for use in self.flow.uses.get(root, ()):
+            self._offer_use(use, offer)
+
+    def _offer_use(self, use: Use, offer: _Offer) -> None:
+        order = use.view.from_root(offer.order)
+        if order is None:
+            return
+        parts = None
+        if use.view.only_transposes and offer.parts is not None:
+            parts = tuple(use.view.parts_from_root(list(offer.parts)))
+        image = offer.image and parts is not None
+        if use.node is not None:
+            letters = self.flow.shapes.relations[use.node].inputs[use.index]
+            self._try(use.node, letters, use.value, order, parts, image)
+        elif use.index >= 0 and image and parts is not None:
+            self._perm(self.outputs.setdefault(use.index, {}), use.value, parts)
+
+    def _offer_input(self, root: ir.Value, offer: _Offer) -> None:
+        if offer.image and offer.parts is not None:
+            self._perm(self.inputs.setdefault(root, {}), root, offer.parts)
+
+    def _perm(
+        self, known: dict[tuple[int, ...], bool], value: ir.Value, parts: tuple[Factor, ...]
+    ) -> None:
+        dims = self.flow.shape(value) or ()
+        if len(parts) == len(dims) and all(f.size == dims[f.axis] for f in parts):
+            known[tuple(f.axis for f in parts)] = True
+
+    def _try(
+        self,
+        node: ir.Node,
+        letters: Letters | None,
+        value: ir.Value,
+        order: Order,
+        parts: tuple[Factor, ...] | None,
+        image: bool,
+    ) -> None:
+        relation = self.flow.shapes.relations[node]
+        dims = self.flow.shape(value)
+        if letters is None or dims is None or relation.native is not None:
+            return
+        found = factors(order, dims) if parts is None else list(parts)
+        if found is None:
+            return
+        wanted = extend(relation, letters, dims, found)
+        if relation.admits(wanted):
+            self._label(node, wanted, image and self._is_image(node, relation, letters, dims))
+
+
+class _Chooser:
+    """Builds the solver's problem from the labels, and reads its answer."""
+
+    def __init__(self, flow: Flow, target: Target, carried: _Carrier) -> None:
+        self.flow = flow
+        self.target = target
+        self.carried = carried
+        self.nodes = {node: i for i, node in enumerate(flow.nodes)}
+        self.node_labels = [self._node_labels(node) for node in flow.nodes]
+        count = len(flow.nodes)
+        graph = flow.model.graph
+        self.io_labels: list[list[tuple[int, ...]]] = []
+        self.inputs: dict[ir.Value, int] = {}
+        for value in graph.inputs:
+            self.inputs[value] = count + len(self.io_labels)
+            self.io_labels.append(self._io_labels(value, carried.inputs.get(value, {})))
+        self.outputs: list[int] = []
+        for index, value in enumerate(graph.outputs):
+            self.outputs.append(count + len(self.io_labels))
+            self.io_labels.append(self._io_labels(value, carried.outputs.get(index, {})))
+        self.fixed = count + len(self.io_labels)
+
+    def choose(self) -> Assignment:
+        sizes = [len(labels) for labels in (*self.node_labels, *self.io_labels)] + [1]
+        last = [[0 if image else 1 for _, image in labels] for labels in self.node_labels]
+        io = [[0 if i == 0 else 1 for i in range(len(labels))] for labels in self.io_labels]
+        preference = tuple(tuple(row) for row in (*last, *io, [0]))
+        solution = solve(Problem(tuple(sizes), tuple(self._values()), preference))
+        chosen = solution.labels
+        return Assignment(
+            {n: self.node_labels[i][chosen[i]][0] for n, i in self.nodes.items()},
+            {v: self._io(variable)[chosen[variable]] for v, variable in self.inputs.items()},
+            [self._io(variable)[chosen[variable]] for variable in self.outputs],
+            solution,
+        )
+
+    def _io(self, variable: int) -> list[tuple[int, ...]]:
+        return self.io_labels[variable - len(self.nodes)]
+
+    def _node_labels(self, node: ir.Node) -> list[tuple[Arrangement, bool]]:
+        relation = self.flow.shapes.relations[node]
+        if relation.native is not None:
+            order = arrangement(relation.native) if self.target.native else relation.identity
+            return [(order, True)]
+        labels = [
+            (order, image)
+            for order, image in self.carried.labels[node].items()
+            if self._keys_exist(node, relation, order)
+        ]
+        return labels or [(relation.identity, False)]
+
+    def _keys_exist(self, node: ir.Node, relation: Relation, order: Arrangement) -> bool:
+        ports = [(v, relation.inputs[i]) for i, v in enumerate(node.inputs) if v is not None and v.name]
+        return all(self._key(value, relation, letters, order) is not None for value, letters in ports)
+
+    def _key(
+        self, value: ir.Value, relation: Relation, letters: Letters | None, order: Arrangement
+    ) -> Hashable:
+        dims = self.flow.shape(value)
+        if dims is None:
+            return "source"
+        return self.flow.view(value).to_root(form(order, relation, letters, dims).stored.order)
+
+    def _io_labels(self, value: ir.Value, images: dict[tuple[int, ...], bool]) -> list[tuple[int, ...]]:
+        dims = self.flow.shape(value)
+        if dims is None:
+            if value.name in self.target.pins:
+                raise UsageError(f"the rank of '{value.name}' is unknown, so it has no layout to state")
+            return [()]
+        same = tuple(range(len(dims)))
+        pin = self.target.pins.get(value.name or "")
+        if pin is not None:
+            lasts = [p if self.target.channels_last else (p[0], *p[2:], p[1]) for p in images]
+            return [resolve_pin(value.name or "", pin, len(dims), lasts)]
+        if self.target.keep_io or not images:
+            return [same]
+        if not self.target.functions or not self.target.channels_last:
+            return list(images)
+        return list(images) + ([] if same in images else [same])
+
+    def _values(self) -> list[Value]:
+        values = []
+        for root, uses in self.flow.uses.items():
+            if g.constant(root) is not None:
+                continue
+            taps = tuple(self._use_tap(use) for use in uses)
+            values.append(Value(weight(self.flow, root), self._producer_tap(root), taps))
+        return values
+
+    def _producer_tap(self, root: ir.Value) -> Tap:
+        node = root.producer()
+        if node is not None:
+            relation = self.flow.shapes.relations[node]
+            letters = relation.outputs[root.index() or 0]
+            labels = self.node_labels[self.nodes[node]]
+            return Tap(self.nodes[node], tuple(self._key(root, relation, letters, o) for o, _ in labels))
+        if root in self.inputs:
+            variable = self.inputs[root]
+            return Tap(variable, tuple(self._io_key(root, perm) for perm in self._io(variable)))
+        return Tap(self.fixed, (self._io_key(root, None),))
+
+    def _use_tap(self, use: Use) -> Tap:
+        if use.node is None:
+            variable = self.fixed if use.index < 0 else self.outputs[use.index]
+            perms = [None] if use.index < 0 else self._io(variable)
+            return Tap(variable, tuple(self._io_key(use.value, perm) for perm in perms))
+        relation = self.flow.shapes.relations[use.node]
+        letters = relation.inputs[use.index]
+        labels = self.node_labels[self.nodes[use.node]]
+        keys = tuple(self._key(use.value, relation, letters, order) for order, _ in labels)
+        return Tap(self.nodes[use.node], keys)
+
+    def _io_key(self, value: ir.Value, perm: tuple[int, ...] | None) -> Hashable:
+        dims = self.flow.shape(value)
+        if dims is None:
+            return "source"
+        order = identity(dims) if perm is None else permuted(dims, perm)
+        return self.flow.view(value).to_root(order)
+
+
+def weight(flow: Flow, value: ir.Value) -> int:
+    """Bytes that a Transpose of a value moves; symbolic sizes weigh a nominal number."""
+    dims = flow.shape(value)
+    if dims is None:
+        return 1
+    size = value.dtype.itemsize if value.dtype is not None and value.dtype != ir.DataType.STRING else 4
+    total = max(1.0, float(size))
+    for axis, dim in enumerate(dims):
+        total *= dim.number * (NOMINAL_SIZE ** len(dim.symbols) if axis else 1)
+    return int(min(total, 2**40))
+
+
+def resolve_pin(name: str, pin: Pin, rank: int, images: list[tuple[int, ...]]) -> tuple[int, ...]:
+    """A stated layout as a permutation of the source's axes.
+
+    Letters speak of what the axes are. Which axis is which follows from the spatial operators that read
+    or write the value; where there are none, the source is taken to be channels first.
+
+    >>> resolve_pin("x", "NHWC", 4, [])
+    (0, 2, 3, 1)
+    """
+    if isinstance(pin, tuple):
+        if sorted(pin) != list(range(rank)):
+            raise UsageError(f"--layout {name}={','.join(map(str, pin))}: '{name}' has rank {rank}")
+        return pin
+    letters = pin.upper()
+    first = "NC" + "DHW"[5 - len(letters) :] if 3 <= len(letters) <= 5 else ""
+    first = "NCW" if len(letters) == 3 else first
+    if sorted(letters) != sorted(first):
+        raise UsageError(
+            f"--layout {name}={pin}: not a layout. Use NCHW, NHWC, NCW, NWC, NCDHW, NDHWC or 0,2,3,1"
+        )
+    if len(letters) != rank:
+        raise UsageError(f"--layout {name}={pin}: '{name}' has rank {rank}, not {len(letters)}")
+    last = images[0] if images else channels_last(rank)
+    axis_of = dict(zip(first[0] + first[2:] + "C", last, strict=True))
+    return tuple(axis_of[letter] for letter in letters)
+
+
+__all__ = ["Assignment", "Target", "assign", "resolve_pin", "weight"]

@@ -1,0 +1,157 @@
+"""Which value is a view of which: chains of Reshape and Transpose seen as one.
+
+A view is never stored for its own sake. What reads it gets it from its *root*, the value at the start of
+the chain, and an order of a view's elements is told as an order of its root's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from . import graph as g
+from .layout import (
+    Factor,
+    Order,
+    Shape,
+    Step,
+    Transpose,
+    after_transpose,
+    before_transpose,
+    identity,
+    invert,
+)
+from .rules import views
+from .shapes import Shapes
+
+
+@dataclass(frozen=True)
+class View:
+    """A value as a view of its root: each step with the shape that it starts from."""
+
+    root: ir.Value
+    steps: tuple[tuple[Shape, Step], ...] = ()
+
+    def to_root(self, order: Order) -> Order | None:
+        """An order of this value's elements, told as an order of its root's."""
+        found: Order | None = order
+        for shape, step in reversed(self.steps):
+            if isinstance(step, Transpose) and found is not None:
+                found = before_transpose(found, shape, step.perm)
+        return found
+
+    def from_root(self, order: Order) -> Order | None:
+        """An order of the root's elements, told as an order of this value's."""
+        found: Order | None = order
+        for shape, step in self.steps:
+            if isinstance(step, Transpose) and found is not None:
+                found = after_transpose(found, shape, step.perm)
+        return found
+
+    @property
+    def only_transposes(self) -> bool:
+        """Whether the root's axes are this value's axes, in some order."""
+        return all(isinstance(step, Transpose) for _, step in self.steps)
+
+    def parts_from_root(self, parts: list[Factor]) -> list[Factor]:
+        """Axes of the root as axes of this value, where only Transposes lie between them."""
+        for _, step in self.steps:
+            assert isinstance(step, Transpose)
+            inverse = invert(step.perm)
+            parts = [Factor(inverse[f.axis], f.size, f.stride) for f in parts]
+        return parts
+
+    def parts_to_root(self, parts: list[Factor]) -> list[Factor]:
+        """Axes of this value as axes of the root, where only Transposes lie between them."""
+        for _, step in reversed(self.steps):
+            assert isinstance(step, Transpose)
+            parts = [Factor(step.perm[f.axis], f.size, f.stride) for f in parts]
+        return parts
+
+
+@dataclass
+class Use:
+    """One place that reads a root: an input of a node, or an output of the graph (``node`` is None)."""
+
+    view: View
+    value: ir.Value
+    node: ir.Node | None
+    index: int
+
+
+@dataclass
+class Flow:
+    """The graph without its views: roots, and who reads them through which view."""
+
+    model: ir.Model
+    shapes: Shapes
+    views: dict[ir.Value, View] = field(default_factory=dict)
+    uses: dict[ir.Value, list[Use]] = field(default_factory=dict)
+    nodes: list[ir.Node] = field(default_factory=list)
+    """All nodes that are no views, in order, those of bodies before their owner."""
+    body_outputs: list[tuple[ir.Graph, int]] = field(default_factory=list)
+
+    def view(self, value: ir.Value) -> View:
+        return self.views.get(value) or View(value)
+
+    def shape(self, value: ir.Value) -> Shape | None:
+        return self.shapes.shape(value)
+
+
+def analyse(model: ir.Model, shapes: Shapes) -> Flow:
+    """Find every value's root and every root's uses."""
+    flow = Flow(model, shapes)
+    for graph in _graphs(model.graph):
+        for node in graph:
+            steps = shapes.views.get(node)
+            if steps is None or not _resolve(flow, node, steps):
+                if steps is not None:
+                    shapes.relations[node] = views.opaque(shapes.sites[node])
+                flow.nodes.append(node)
+        if graph is not model.graph:
+            flow.body_outputs += [(graph, i) for i in range(len(graph.outputs))]
+    for node in flow.nodes:
+        for index, value in enumerate(node.inputs):
+            if value is not None and value.name:
+                _use(flow, value, node, index)
+    for graph, index in flow.body_outputs:
+        _use(flow, graph.outputs[index], None, -1)
+    for index, value in enumerate(model.graph.outputs):
+        _use(flow, value, None, index)
+    return flow
+
+
+def _graphs(graph: ir.Graph) -> Iterator[ir.Graph]:
+    """Bodies come after the graph around them, so that what they capture is known."""
+    yield graph
+    for node in graph:
+        for body in g.subgraphs(node):
+            yield from _graphs(body)
+
+
+def _use(flow: Flow, value: ir.Value, node: ir.Node | None, index: int) -> None:
+    view = flow.view(value)
+    flow.uses.setdefault(view.root, []).append(Use(view, value, node, index))
+
+
+def _resolve(flow: Flow, node: ir.Node, steps: list[Step]) -> bool:
+    """Make a node's output a view; False where its order cannot be told in its root's factors."""
+    source, output = node.inputs[0], node.outputs[0]
+    assert source is not None
+    base = flow.view(source)
+    shape = flow.shape(source)
+    chained = list(base.steps)
+    for step in steps:
+        assert shape is not None
+        chained.append((shape, step))
+        shape = tuple(shape[a] for a in step.perm) if isinstance(step, Transpose) else step.shape
+    assert shape is not None
+    view = View(base.root, tuple(chained))
+    empty = any(symbol.startswith("empty ") for dim in shape for symbol in dim.symbols)
+    if empty or view.to_root(identity(shape)) is None:
+        return False
+    flow.views[output] = view
+    return True
+

@@ -1,0 +1,174 @@
+"""Queries and edits over an onnx_ir graph: constants, parameters, names, insertion.
+
+An operator's parameter (axes, pads, split, ...) is an attribute in some opsets and an input in others;
+:func:`parameter` and :func:`set_parameter` are the one place that knows both forms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from .layout import Dim
+
+STANDARD = ("", "ai.onnx")
+
+
+def describe(node: ir.Node) -> str:
+    """How errors and reports call a node: ``Conv 'stem.conv'``."""
+    name = node.name or (node.outputs[0].name if node.outputs else "")
+    return f"{node.op_type} '{name}'"
+
+
+def opset_of(node: ir.Node) -> int:
+    """The opset version that defines this node's standard operators."""
+    graph = node.graph
+    while graph is not None:
+        versions = graph.opset_imports
+        for domain in STANDARD:
+            if domain in versions:
+                return int(versions[domain])
+        parent = getattr(graph, "parent_node", None)
+        graph = parent.graph if parent is not None else None
+    return 1
+
+
+def subgraphs(node: ir.Node) -> Iterator[ir.Graph]:
+    """The bodies of If, Loop, Scan and their like."""
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield attribute.as_graph()
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            yield from attribute.as_graphs()
+
+
+def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
+    """The tensor behind an initializer that nobody can override, else None."""
+    if value is None or value.producer() is not None or value.is_graph_input():
+        return None
+    return value.const_value
+
+
+def integers(value: ir.Value | None) -> list[int] | None:
+    """A constant's values as a flat list, else None."""
+    tensor = constant(value)
+    if tensor is None or not tensor.dtype.is_integer():
+        return None
+    return [int(v) for v in tensor.numpy().reshape(-1)]
+
+
+def attribute(node: ir.Node, name: str, default: Any = None) -> Any:
+    """An attribute's value, or ``default`` where the node does not state it."""
+    found = node.attributes.get(name)
+    return default if found is None else found.value
+
+
+def input_at(node: ir.Node, index: int) -> ir.Value | None:
+    """An input, or None where it is left out or left empty."""
+    found = node.inputs[index] if index < len(node.inputs) else None
+    return None if found is None or found.name == "" else found
+
+
+def parameter(node: ir.Node, name: str, index: int | None = None) -> list[int] | None:
+    """A list of integers given as an attribute or as a constant input.
+
+    None if it is stated neither way, and if it is stated by an input that is no constant (tell these
+    apart with :func:`input_at`).
+    """
+    found = attribute(node, name)
+    if found is not None:
+        return [int(v) for v in found] if isinstance(found, Iterable) else [int(found)]
+    return integers(input_at(node, index)) if index is not None else None
+
+
+def set_attribute(node: ir.Node, name: str, value: Any) -> None:
+    """State an attribute; ``None`` removes it."""
+    if value is None:
+        node.attributes.pop(name, None)
+    else:
+        node.attributes[name] = ir.convenience.convert_attribute(name, value)
+
+
+def set_input(node: ir.Node, index: int, value: ir.Value | None) -> None:
+    """Put a value at an input, growing the list of inputs where it is shorter."""
+    if index >= len(node.inputs):
+        node.resize_inputs(index + 1)
+    node.replace_input_with(index, value)
+
+
+class Edits:
+    """Adds nodes and constants to a graph; equal constants are shared."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self.model = model
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
+        self._names: set[str] = set()
+        for graph in model.graphs():
+            self._names.update(v.name for v in graph.inputs if v.name)
+            self._names.update(graph.initializers)
+            for node in graph:
+                self._names.update(v.name for v in node.outputs if v.name)
+                self._names.add(node.name or "")
+
+    def name(self, wanted: str) -> str:
+        """A name that nothing else in the model has."""
+        name, count = wanted, 0
+        while name in self._names:
+            count += 1
+            name = f"{wanted}_{count}"
+        self._names.add(name)
+        return name
+
+    def constant(self, values: Any, name: str = "const", dtype: Any = np.int64) -> ir.Value:
+        """A small initializer of the main graph, shared with equal ones."""
+        array = np.asarray(values, dtype=dtype)
+        key = (str(array.dtype), array.shape, array.tobytes())
+        if key not in self._constants:
+            self._constants[key] = self.initializer(ir.tensor(array), name)
+        return self._constants[key]
+
+    def initializer(self, tensor: ir.TensorProtocol, name: str) -> ir.Value:
+        """A new initializer of the main graph, visible in every scope."""
+        value = ir.Value(
+            name=self.name(name),
+            shape=ir.Shape(list(tensor.shape)),
+            type=ir.TensorType(tensor.dtype),
+            const_value=tensor,
+        )
+        self.model.graph.register_initializer(value)
+        return value
+
+    def node(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: dict[str, Any] | None = None,
+        *,
+        name: str,
+        domain: str = "",
+        insert: Callable[[ir.Node], None],
+        dtype: ir.DataType | None = None,
+        shape: Sequence[Dim] | None = None,
+    ) -> ir.Value:
+        """A new node with one output, put where ``insert`` puts it."""
+        node = ir.node(
+            op_type, inputs, attributes or {}, domain=domain, num_outputs=1, name=self.name(name)
+        )
+        output = node.outputs[0]
+        output.name = self.name(f"{node.name}_output")
+        if dtype is not None:
+            output.type = ir.TensorType(dtype)
+        if shape is not None:
+            output.shape = ir_shape(shape)
+        insert(node)
+        return output
+
+
+def ir_shape(shape: Sequence[Dim]) -> ir.Shape:
+    """A shape as onnx_ir states it; products of symbols become unknown."""
+    return ir.Shape(
+        [d.number if d.static else d.symbols[0] if d.number == len(d.symbols) == 1 else None for d in shape]
+    )

@@ -1,0 +1,125 @@
+"""Writes the functions of domain ``onnx_nhwc`` that a channels-last graph calls.
+
+A function is the standard operator between the Transposes that define its meaning:
+
+    Conv2D(x, w, b):   x - Transpose[0,3,1,2] - Conv - Transpose[0,2,3,1]
+                       w - Transpose[3,2,0,1] -'
+
+The permutations follow from the operator's row in the rule table. onnxruntime inlines functions when it
+loads a model and cancels the Transposes of one body against those of the next.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import onnx
+import onnx_ir as ir
+
+from . import graph as g
+from .layout import invert
+from .rules import RULES
+from .rules.relation import Letters
+from .rules.spatial import DOMAIN, Equation, SpatialRule, usual_inputs
+
+VERSION = 1
+MIN_IR_VERSION = 8  # the first with model-local functions
+NAME = re.compile(r"(?P<op>[A-Za-z]+)(?P<spatial>[123])D(_(?P<given>\d+))?(to(?P<outputs>\d))?")
+
+
+def lower(model: ir.Model) -> None:
+    """Add a definition for every function of the domain that the model calls."""
+    called = {node.op_type: node for node in model.graph.all_nodes() if node.domain == DOMAIN}
+    if not called:
+        return
+    for node in called.values():
+        if (DOMAIN, node.op_type, "") not in model.functions:
+            function = define(node.op_type, model.opset_imports)
+            model.functions[function.identifier()] = function
+    model.opset_imports[DOMAIN] = VERSION
+    model.graph.opset_imports[DOMAIN] = VERSION
+    model.ir_version = max(model.ir_version, MIN_IR_VERSION)
+
+
+def define(name: str, opsets: dict[str, int]) -> ir.Function:
+    """The function that a name such as ``Conv2D`` stands for, at the given opset.
+
+    Raises ValueError if no spatial operator has this name.
+    """
+    match = NAME.fullmatch(name)
+    row = RULES.get(match["op"]) if match is not None else None
+    if match is None or not isinstance(row, SpatialRule):
+        raise ValueError(f"'{name}' is not a function of domain {DOMAIN}")
+    opset = next(opsets[domain] for domain in g.STANDARD if domain in opsets)
+    rank = int(match["spatial"]) + 2
+    given = [int(i) for i in match["given"] or usual_inputs(match["op"])]
+    outputs = int(match["outputs"] or 1)
+    return _Body(match["op"], row.equation, rank, opset).function(name, given, outputs)
+
+
+class _Body:
+    """The body of one function."""
+
+    def __init__(self, op_type: str, equation: Equation, rank: int, opset: int) -> None:
+        self.op_type = op_type
+        self.equation = equation
+        self.rank = rank
+        self.opset = opset
+        self.relation = equation.relation(rank)
+        self.nodes: list[ir.Node] = []
+
+    def function(self, name: str, given: Sequence[int], outputs: int) -> ir.Function:
+        schema = onnx.defs.get_schema(self.op_type, self.opset)
+        ports = [p.name.lower() if p.name != "input" else "x" for p in schema.inputs]
+        inputs = [ir.Value(name=ports[i]) for i in given]
+        operands: list[ir.Value | None] = [None] * (max(given) + 1)
+        for index, value in zip(given, inputs, strict=True):
+            operands[index] = self._to_source(index, value)
+        declared = [
+            ir.Attr(a, ir.AttributeType.UNDEFINED, None) for a in sorted(schema.attributes)
+        ]
+        forwarded = [
+            ir.RefAttr(a, a, ir.AttributeType(int(schema.attributes[a].type)))
+            for a in sorted(schema.attributes)
+        ]
+        node = ir.Node("", self.op_type, operands, forwarded, num_outputs=outputs, version=self.opset)
+        for index, value in enumerate(node.outputs):
+            value.name = f"y{index}_source"
+        self.nodes.append(node)
+        results = [self._to_native(i, value) for i, value in enumerate(node.outputs)]
+        graph = ir.Graph(inputs, results, nodes=self.nodes, opset_imports={"": self.opset})
+        return ir.Function(DOMAIN, name, graph=graph, attributes=declared)
+
+    def _perm(self, letters: Letters) -> tuple[int, ...]:
+        native = self.relation.native
+        assert native is not None
+        return tuple(letters.index(letter) for letter in native if letter in letters)
+
+    def _to_source(self, index: int, value: ir.Value) -> ir.Value:
+        letters = self.relation.inputs[index]
+        if letters is not None:
+            return self._node("Transpose", [value], {"perm": list(invert(self._perm(letters)))}, f"{value.name}_source")
+        halves = len(self.equation.inputs[index]) if self.equation.inputs[index].startswith("*") else 0
+        if not halves:
+            return value
+        image = self.relation.inputs[0]
+        assert image is not None
+        inverse = invert(self._perm(image))
+        picks = [half * self.rank + axis for half in range(halves) for axis in inverse]
+        tensor = ir.tensor(picks, dtype=ir.DataType.INT64)
+        perm = self._node("Constant", [], {"value": tensor}, f"{value.name}_perm")
+        return self._node("Gather", [value, perm], {"axis": 0}, f"{value.name}_source")
+
+    def _to_native(self, index: int, value: ir.Value) -> ir.Value:
+        letters = self.relation.outputs[index]
+        assert letters is not None
+        return self._node("Transpose", [value], {"perm": list(self._perm(letters))}, f"y{index}")
+
+    def _node(
+        self, op_type: str, inputs: Sequence[ir.Value], attributes: dict[str, object], name: str
+    ) -> ir.Value:
+        node = ir.node(op_type, inputs, attributes, num_outputs=1)  # type: ignore[arg-type]
+        node.outputs[0].name = name
+        self.nodes.append(node)
+        return node.outputs[0]

@@ -1,0 +1,186 @@
+"""The whole conversion: normalise, infer sizes, choose layouts, rewrite, lower."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from . import graph as g
+from .assign import Assignment, Target, assign, weight
+from .errors import UsageError
+from .flow import Flow, analyse
+from .lower import lower
+from .normalize import normalize
+from .rewrite import Rewritten, rewrite
+from .rules import RULES
+from .shapes import Shapes, infer
+from .summary import Barrier, Remaining, Summary
+
+METADATA = "onnx_nhwc.layouts"
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is wanted; the command line's flags of the same names explain them."""
+
+    to: str = "channels-last"
+    dialect: str = "functions"
+    io: str = "auto"
+    layouts: Mapping[str, str | tuple[int, ...]] = field(default_factory=dict)
+    shapes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "to": ("channels-last", "channels-first"),
+            "dialect": ("functions", "standard"),
+            "io": ("auto", "keep"),
+        }
+        for name, choices in allowed.items():
+            if getattr(self, name) not in choices:
+                raise UsageError(f"{name}={getattr(self, name)!r}: choose {' or '.join(choices)}")
+
+
+def convert(model: ir.Model, options: Options = Options(), progress: Progress | None = None) -> Summary:  # noqa: B008
+    """Convert a model in place.
+
+    Raises :class:`ConversionError` if it cannot be converted, :class:`UsageError` if an option does not
+    fit the model.
+    """
+    clock = _Clock(progress)
+    with clock.phase("normalize"):
+        _fix_shapes(model, options.shapes)
+        _check_pins(model, options.layouts)
+        before = {node for node in model.graph.all_nodes() if node.op_type == "Transpose"}
+        normalize(model)
+    with clock.phase("shapes"):
+        shapes = infer(model)
+    with clock.phase("assign"):
+        flow = analyse(model, shapes)
+        bytes_before = sum(_bytes(flow, node) for node in before)
+        assignment = assign(flow, _target(options))
+    with clock.phase("rewrite"):
+        barriers = tuple(_barriers(flow))
+        reasons = {g.describe(n): shapes.relations[n].barrier for n in flow.nodes}
+        rewritten = rewrite(flow, assignment)
+    with clock.phase("lower"):
+        lower(model)
+        layouts = _record(model, assignment)
+    remaining = tuple(_remaining(rewritten, shapes, reasons))
+    return Summary(
+        *layouts,
+        rewritten.operators,
+        rewritten.weights,
+        rewritten.weight_bytes,
+        len(before),
+        len(remaining),
+        bytes_before,
+        sum(r.bytes or 0 for r in remaining),
+        remaining,
+        barriers,
+        assignment.solution.cost,
+        assignment.solution.lower_bound,
+        clock.seconds,
+    )
+
+
+class _Clock:
+    def __init__(self, progress: Progress | None) -> None:
+        self.progress = progress
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        if self.progress is not None:
+            self.progress(name)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start
+
+
+def _target(options: Options) -> Target:
+    return Target(
+        channels_last=options.to == "channels-last",
+        functions=options.dialect == "functions",
+        keep_io=options.io == "keep",
+        pins=options.layouts,
+    )
+
+
+def _fix_shapes(model: ir.Model, shapes: Mapping[str, tuple[int | None, ...]]) -> None:
+    """Fix sizes of inputs; what was inferred from other sizes is forgotten."""
+    inputs = {value.name: value for value in model.graph.inputs}
+    for name, sizes in shapes.items():
+        if name not in inputs:
+            raise UsageError(f"--shape {name}: the model has no input '{name}', only {_names(inputs)}")
+        value = inputs[name]
+        old = value.shape
+        if old is not None and len(old) != len(sizes):
+            raise UsageError(f"--shape {name}: '{name}' has rank {len(old)}, not {len(sizes)}")
+        for axis, size in enumerate(sizes):
+            stated = old[axis] if old is not None else None
+            if isinstance(stated, int) and size is not None and stated != size:
+                raise UsageError(f"--shape {name}: axis {axis} has the fixed size {stated}, not {size}")
+        value.shape = ir.Shape(
+            [size if size is not None else old[axis] if old is not None else None for axis, size in enumerate(sizes)]
+        )
+    if shapes:
+        for node in model.graph.all_nodes():
+            for output in node.outputs:
+                if node.domain in g.STANDARD:
+                    output.shape = None
+
+
+def _check_pins(model: ir.Model, pins: Mapping[str, object]) -> None:
+    names = [v.name for v in (*model.graph.inputs, *model.graph.outputs)]
+    for name in pins:
+        if name not in names:
+            raise UsageError(f"--layout {name}: the model has no input or output '{name}', only {_names(names)}")
+
+
+def _names(names: object) -> str:
+    return ", ".join(f"'{name}'" for name in names)  # type: ignore[attr-defined]
+
+
+def _record(model: ir.Model, assignment: Assignment) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+    inputs = {v.name or "": perm for v, perm in assignment.inputs.items()}
+    outputs = {v.name or "": perm for v, perm in zip(model.graph.outputs, assignment.outputs, strict=True)}
+    model.metadata_props[METADATA] = json.dumps({"inputs": inputs, "outputs": outputs})
+    return inputs, outputs
+
+
+def _bytes(flow: Flow, node: ir.Node) -> int:
+    return weight(flow, node.outputs[0])
+
+
+def _barriers(flow: Flow) -> Iterator[Barrier]:
+    for node in flow.nodes:
+        known = node.domain in g.STANDARD and node.op_type in RULES
+        reason = flow.shapes.relations[node].barrier
+        if reason and (not known or "rank" in reason):
+            yield Barrier(g.describe(node), node.op_type, node.domain, reason)
+
+
+def _remaining(rewritten: Rewritten, shapes: Shapes, reasons: Mapping[str, str]) -> Iterator[Remaining]:
+    for moved in rewritten.transposes:
+        node = moved.node
+        source = node.inputs[0]
+        assert source is not None
+        producer = source.producer()
+        maker = g.describe(producer) if producer is not None else f"input '{source.name}'"
+        why = [f"{name}: {reasons[name]}" for name in (maker, *moved.readers) if reasons.get(name)]
+        stored = source.shape
+        yield Remaining(
+            g.describe(node),
+            source.name or "",
+            tuple(node.attributes["perm"].as_ints()),
+            tuple(d if isinstance(d, int) else d.value for d in stored) if stored is not None else (),
+            moved.bytes,
+            (maker, *dict.fromkeys(moved.readers)),
+            "; ".join(dict.fromkeys(why)) or "they run in different layouts",
+        )

@@ -1,0 +1,344 @@
+"""Applies an assignment: the only place where edges change.
+
+Every node is put into its arrangement by its own rule, and every input reads the shortest chain of
+Reshape and Transpose from how its root is stored. Views of the source are not copied: whatever of them
+is still needed is part of these chains. Constants are permuted when they are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+
+from . import graph as g
+from .assign import Assignment, weight
+from .errors import ConversionError
+from .flow import Flow, Use, View
+from .layout import Dim, Reshape, Shape, Step, Stored, Transpose, chain, permuted
+from .rules import RULES
+from .rules.relation import Form, Move, form, identity_stored
+
+
+@dataclass
+class Moved:
+    """A Transpose that was written, and why."""
+
+    node: ir.Node
+    root: ir.Value
+    bytes: int
+    readers: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Rewritten:
+    """What was done."""
+
+    operators: dict[str, int] = field(default_factory=dict)
+    weights: int = 0
+    weight_bytes: int = 0
+    transposes: list[Moved] = field(default_factory=list)
+    stored: dict[ir.Value, Stored] = field(default_factory=dict)
+
+
+def rewrite(flow: Flow, assignment: Assignment) -> Rewritten:
+    """Put the model that ``flow`` describes into the chosen layouts."""
+    return _Rewriter(flow, assignment).run()
+
+
+class _Rewriter:
+    def __init__(self, flow: Flow, assignment: Assignment) -> None:
+        self.flow = flow
+        self.assignment = assignment
+        self.edits = g.Edits(flow.model)
+        self.result = Rewritten()
+        self.chains: dict[tuple[ir.Value, Step], ir.Value] = {}
+        self.constants: dict[tuple[int, Stored], ir.Value] = {}
+        self.moved: dict[ir.Value, Moved] = {}
+        self.forms: dict[ir.Node, tuple[list[Form | None], list[Form | None]]] = {}
+
+    def run(self) -> Rewritten:
+        for value, perm in self.assignment.inputs.items():
+            self._store_io(value, perm)
+        for node in self.flow.nodes:
+            self._place(node)
+        for node in self.flow.nodes:
+            self._rewrite(node)
+        for graph, index in self.flow.body_outputs:
+            self._output(graph, index, None)
+        for index, perm in enumerate(self.assignment.outputs):
+            self._output(self.flow.model.graph, index, perm)
+        remove_dead(self.flow.model)
+        return self.result
+
+    def _store_io(self, value: ir.Value, perm: tuple[int, ...]) -> None:
+        dims = self.flow.shape(value)
+        if dims is None:
+            return
+        self.result.stored[value] = Stored(permuted(dims, perm), tuple(dims[axis] for axis in perm))
+        if value.shape is not None and perm != tuple(range(len(perm))):
+            value.shape = ir.Shape([value.shape[axis] for axis in perm])
+
+    def _place(self, node: ir.Node) -> None:
+        """Fix how each port of a node is stored, before any edge changes."""
+        relation = self.flow.shapes.relations[node]
+        order = self.assignment.orders[node]
+        inputs: list[Form | None] = []
+        for index, value in enumerate(node.inputs):
+            dims = self.flow.shape(value) if value is not None and value.name else None
+            inputs.append(None if dims is None else form(order, relation, relation.inputs[index], dims))
+        outputs: list[Form | None] = []
+        for value, letters in zip(node.outputs, relation.outputs, strict=True):
+            dims = self.flow.shape(value)
+            outputs.append(None if dims is None else form(order, relation, letters, dims))
+        for value, port in zip(node.outputs, outputs, strict=True):
+            if port is not None:
+                self.result.stored[value] = port.stored
+        self.forms[node] = (inputs, outputs)
+
+    def _rewrite(self, node: ir.Node) -> None:
+        inputs, outputs = self.forms[node]
+        relation = self.flow.shapes.relations[node]
+        for index, (value, port) in enumerate(zip(list(node.inputs), inputs, strict=True)):
+            if value is None or not value.name:
+                continue
+            reader = g.describe(node)
+            wanted = None if port is None else port.stored
+            node.replace_input_with(index, self._read(value, wanted, reader))
+        for value, port in zip(node.outputs, outputs, strict=True):
+            if port is not None and port.stored != identity_stored(port.dims):
+                value.shape = g.ir_shape(port.stored.shape)
+        order = self.assignment.orders[node]
+        rule = RULES.get(node.op_type) if not relation.barrier else None
+        changed = order != relation.identity
+        if rule is not None and rule.rewrite is not None and (changed or relation.native is not None):
+            site = self.flow.shapes.sites[node]
+            op_type = node.op_type
+            rule.rewrite(Move(node, relation, order, tuple(inputs), tuple(outputs), self.edits, site))
+            if changed:
+                self.result.operators[op_type] = self.result.operators.get(op_type, 0) + 1
+
+    def _read(self, value: ir.Value, wanted: Stored | None, reader: str) -> ir.Value:
+        """A value that holds ``value`` stored as wanted; emits what is needed for it."""
+        view = self.flow.view(value)
+        if wanted is None:
+            return view.root
+        order = view.to_root(wanted.order)
+        assert order is not None
+        target = Stored(order, wanted.shape)
+        if g.constant(view.root) is not None:
+            return self._constant(view, target)
+        source = self.result.stored.get(view.root)
+        if source is None:
+            source = identity_stored(self.flow.shape(view.root) or ())
+        steps = chain(source, target)
+        if steps is None:
+            raise ConversionError(
+                f"no chain of Reshape and Transpose leads from how '{view.root.name}' is stored",
+                "Please report this model",
+                reader,
+            )
+        current, shape = view.root, source.shape
+        for step in steps:
+            after = self._shape_after(step, shape)
+            key = (current, step)
+            if key not in self.chains:
+                self.chains[key] = self._emit(current, step, shape, after)
+            if isinstance(step, Transpose):
+                self.moved[self.chains[key]].readers.append(reader)
+            current, shape = self.chains[key], after
+        return current
+
+    @staticmethod
+    def _shape_after(step: Step, shape: Shape) -> Shape:
+        return tuple(shape[a] for a in step.perm) if isinstance(step, Transpose) else step.shape
+
+    def _emit(self, value: ir.Value, step: Step, before: Shape, after: Shape) -> ir.Value:
+        """One step of a chain, right after what it reads."""
+        insert = inserter(self.flow.model, value)
+        if isinstance(step, Transpose):
+            out = self.edits.node(
+                "Transpose",
+                [value],
+                {"perm": list(step.perm)},
+                name=f"{value.name}_transposed",
+                insert=insert,
+                dtype=value.dtype,
+                shape=after,
+            )
+            node = out.producer()
+            assert node is not None
+            moved = Moved(node, value, weight(self.flow, self._logical(value)))
+            self.result.transposes.append(moved)
+            self.moved[out] = moved
+            return out
+        target = self._target(value, before, after, insert)
+        return self.edits.node(
+            "Reshape",
+            [value, target],
+            name=f"{value.name}_reshaped",
+            insert=insert,
+            dtype=value.dtype,
+            shape=after,
+        )
+
+    def _logical(self, value: ir.Value) -> ir.Value:
+        """The value of the source whose elements these are."""
+        node = value.producer()
+        while value not in self.flow.shapes.dims and node is not None:
+            first = node.inputs[0]
+            assert first is not None
+            value, node = first, first.producer()
+        return value
+
+    def _target(
+        self, value: ir.Value, before: Shape, after: Shape, insert: Callable[[ir.Node], None]
+    ) -> ir.Value:
+        """A Reshape's target: numbers, 0 for a size that stays in place, one -1, else computed."""
+        entries: list[int | Dim] = []
+        for i, dim in enumerate(after):
+            if dim.static:
+                entries.append(dim.number)
+            else:
+                entries.append(0 if i < len(before) and before[i] == dim else dim)
+        open_dims = [i for i, entry in enumerate(entries) if isinstance(entry, Dim)]
+        if len(open_dims) == 1:
+            entries[open_dims[0]] = -1
+            open_dims = []
+        if not open_dims:
+            return self.edits.constant([int(e) for e in entries if not isinstance(e, Dim)], "shape")
+        parts = [
+            self._size_of(e, insert) if isinstance(e, Dim) else self.edits.constant([e], "size")
+            for e in entries
+        ]
+        return self.edits.node("Concat", parts, {"axis": 0}, name="shape", insert=insert)
+
+    def _size_of(self, dim: Dim, insert: Callable[[ir.Node], None]) -> ir.Value:
+        """A symbolic size as a tensor of one element, read from a value that has it as an axis."""
+        found: ir.Value | None = None
+        factors = [self._symbol(symbol, insert) for symbol in dim.symbols]
+        if dim.number != 1:
+            factors.append(self.edits.constant([dim.number], "factor"))
+        for factor in factors:
+            found = (
+                factor
+                if found is None
+                else self.edits.node("Mul", [found, factor], name="size", insert=insert)
+            )
+        assert found is not None
+        return found
+
+    def _symbol(self, symbol: str, insert: Callable[[ir.Node], None]) -> ir.Value:
+        if symbol not in self.flow.shapes.sources:
+            raise ConversionError(
+                f"the size '{symbol}' cannot be read from any value",
+                "Fix the model's input sizes with --shape NAME=1,3,224,224",
+            )
+        source, axis = self.flow.shapes.sources[symbol]
+        dims = self.flow.shape(source)
+        assert dims is not None
+        stored = self.result.stored.get(source, identity_stored(dims))
+        position = stored.shape.index(dims[axis])
+        shape = self.edits.node("Shape", [source], name=f"{source.name}_shape", insert=insert)
+        index = self.edits.constant([position], "axis")
+        return self.edits.node("Gather", [shape, index], {"axis": 0}, name=f"{symbol}_size", insert=insert)
+
+    def _constant(self, view: View, target: Stored) -> ir.Value:
+        """A constant in another order: computed when it is written, shared where it is equal."""
+        root = view.root
+        tensor = root.const_value
+        assert tensor is not None
+        dims = tuple(Dim(int(size)) for size in tensor.shape)
+        steps = chain(identity_stored(dims), target) if 0 not in tensor.shape.numpy() else []
+        assert steps is not None
+        if not steps:
+            return root
+        key = (id(tensor), target)
+        if key not in self.constants:
+            if any(isinstance(step, Transpose) for step in steps):
+                self.result.weights += 1
+                self.result.weight_bytes += tensor.nbytes
+            shape = [dim.number for dim in target.shape]
+            lazy = ir.LazyTensor(
+                _Permuted(tensor, steps), dtype=tensor.dtype, shape=ir.Shape(shape), name=root.name
+            )
+            self.constants[key] = self.edits.initializer(lazy, f"{root.name}")
+        return self.constants[key]
+
+    def _output(self, graph: ir.Graph, index: int, perm: tuple[int, ...] | None) -> None:
+        """Make a graph's output hold its value as wanted, under its old name."""
+        old = graph.outputs[index]
+        dims = self.flow.shape(old)
+        if dims is None:
+            wanted = None
+        elif perm is None:
+            wanted = identity_stored(dims)
+        else:
+            wanted = Stored(permuted(dims, perm), tuple(dims[axis] for axis in perm))
+        new = self._read(old, wanted, f"output '{old.name}'")
+        if new is old:
+            return
+        name, dtype, shape = old.name, old.dtype, old.shape
+        producer = new.producer()
+        if producer is None or new.graph is not graph or new.is_graph_output():
+            new = self.edits.node(
+                "Identity", [new], name=f"{name}_identity", insert=graph.append, dtype=dtype
+            )
+        old.name = self.edits.name(f"{name}_source")
+        new.name = name
+        new.dtype = new.dtype or dtype  # type: ignore[assignment]
+        if shape is not None:
+            new.shape = shape if perm is None else ir.Shape([shape[axis] for axis in perm])
+        graph.outputs[index] = new
+
+
+@dataclass(frozen=True)
+class _Permuted:
+    """A constant's values after a chain, computed anew at every call so that none is kept in memory."""
+
+    tensor: ir.TensorProtocol
+    steps: Sequence[Step]
+
+    def __call__(self) -> ir.TensorProtocol:
+        array = self.tensor.numpy()
+        for step in self.steps:
+            if isinstance(step, Reshape):
+                array = array.reshape([dim.number for dim in step.shape])
+            else:
+                array = np.transpose(array, step.perm)
+        return ir.Tensor(np.ascontiguousarray(array), dtype=self.tensor.dtype)
+
+
+def inserter(model: ir.Model, value: ir.Value) -> Callable[[ir.Node], None]:
+    """Puts nodes where ``value`` has just been computed, each after the one before."""
+    anchor = value.producer()
+    graph = value.graph or model.graph
+
+    def insert(node: ir.Node) -> None:
+        nonlocal anchor
+        if anchor is not None:
+            anchor.append(node)
+        elif len(graph):
+            graph[0].prepend(node)
+        else:
+            graph.append(node)
+        anchor = node
+
+    return insert
+
+
+def remove_dead(model: ir.Model) -> None:
+    """Remove nodes and initializers that nothing reads any more."""
+    for graph in list(model.graphs()):
+        for node in reversed(graph):
+            if not any(value.uses() or value.is_graph_output() for value in node.outputs):
+                graph.remove(node, safe=True)
+    for graph in model.graphs():
+        for name, value in list(graph.initializers.items()):
+            if not value.uses() and not value.is_graph_output() and not value.is_graph_input():
+                del graph.initializers[name]
+
+
+__all__ = ["Moved", "Rewritten", "Use", "inserter", "remove_dead", "rewrite"]

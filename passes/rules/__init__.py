@@ -1,0 +1,129 @@
+"""The table: one operator, one row.
+
+A row says how the axes of an operator's ports relate (``relate``), and how the operator is rewritten
+when it runs in another order than the source's (``rewrite``). Operators that only rename factors have a
+``view`` instead. An operator without a row is a barrier: it stays in the source's order, correct, and
+the report names it. To add an operator: add a row here, and a case to ``tests/cases``.
+"""
+
+from __future__ import annotations
+
+from . import axes, contraction, normalization, shaping, views
+from .elementwise import elementwise, on_first
+from .relation import Relation, Rule, Site, barrier
+from .spatial import indices_in_columns, resizes_other_axes, spatial, trains, with_bias
+
+
+def fixed(*operators: str, reason: str) -> dict[str, Rule]:
+    """Rows for operators whose ports all keep the source's order."""
+    return dict.fromkeys(operators, Rule(lambda site: barrier(site.node, reason)))
+
+
+def view(steps: object) -> Rule:
+    return Rule(views.opaque, view=steps)  # type: ignore[arg-type]
+
+
+RULES: dict[str, Rule] = {
+    # Every element alike.
+    **elementwise(
+        *("Add", "Sub", "Mul", "Div", "Pow", "Mod", "Sum", "Mean", "Max", "Min", "BitShift"),
+        *("And", "Or", "Xor", "BitwiseAnd", "BitwiseOr", "BitwiseXor"),
+        *("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Where", "PRelu"),
+    ),
+    **on_first(
+        *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Cast", "CastLike"),
+        *("Ceil", "Celu", "Clip", "Cos", "Cosh", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid"),
+        *("HardSwish", "IsInf", "IsNaN", "LeakyRelu", "Log", "Mish", "Neg", "Not", "Reciprocal", "Relu"),
+        *("Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt"),
+        *("Swish", "Tan", "Tanh", "ThresholdedRelu", "Dropout"),
+    ),
+    # An axis, or several.
+    "Concat": Rule(axes.concat, axes.move_axis),
+    "Split": axes.along(0),
+    "Softmax": Rule(axes.softmax, axes.move_softmax),
+    "LogSoftmax": Rule(axes.softmax, axes.move_softmax),
+    "Hardmax": Rule(axes.softmax, axes.move_softmax),
+    "LpNormalization": axes.along(-1),
+    "TopK": axes.along(-1),
+    "CumSum": Rule(axes.cumulative, axes.move_cumulative),
+    "CumProd": Rule(axes.cumulative, axes.move_cumulative),
+    "Compress": Rule(axes.compress, axes.move_axis),
+    "ArgMax": Rule(axes.extremum, axes.move_axis),
+    "ArgMin": Rule(axes.extremum, axes.move_axis),
+    **dict.fromkeys(
+        (
+            *("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"),
+            *("ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"),
+        ),
+        Rule(axes.reduction, axes.move_axes),
+    ),
+    "MeanVarianceNormalization": Rule(axes.mean_variance, axes.move_mean_variance),
+    "LayerNormalization": Rule(normalization.layer, normalization.move_layer),
+    "RMSNormalization": Rule(normalization.layer, normalization.move_layer),
+    "GatherElements": Rule(axes.elements, axes.move_elements),
+    "ScatterElements": Rule(axes.elements, axes.move_elements),
+    "QuantizeLinear": Rule(axes.quantize, axes.move_quantize),
+    "DequantizeLinear": Rule(axes.quantize, axes.move_quantize),
+    # Views: the same factors, grouped or ordered in another way.
+    "Identity": view(views.identity),
+    "Transpose": view(views.transpose),
+    "Reshape": view(views.reshape),
+    "Flatten": view(views.flatten),
+    "Squeeze": view(views.squeeze),
+    "Unsqueeze": view(views.unsqueeze),
+    # An entry per axis; shapes; lookups.
+    "Expand": Rule(shaping.expand, shaping.move_expand),
+    "Tile": Rule(shaping.tile, shaping.move_tile),
+    "Pad": Rule(shaping.pad, shaping.move_pad),
+    "Slice": Rule(shaping.slicing, shaping.move_slice),
+    "CenterCropPad": Rule(shaping.center_crop_pad, shaping.move_center_crop_pad),
+    "Gather": Rule(shaping.gather, shaping.move_gather),
+    "OneHot": Rule(shaping.one_hot, shaping.move_one_hot),
+    "Shape": Rule(shaping.shape, shaping.move_shape),
+    "Size": Rule(shaping.size),
+    "ConstantOfShape": Rule(shaping.constant_of_shape, shaping.move_constant_of_shape),
+    "ReverseSequence": Rule(shaping.reverse_sequence),
+    "Trilu": Rule(shaping.last_two_fixed),
+    "Det": Rule(shaping.last_two_fixed),
+    # Products that sum over axes.
+    "MatMul": Rule(contraction.matmul),
+    "Gemm": Rule(contraction.gemm),
+    "Einsum": Rule(contraction.einsum, contraction.move_einsum),
+    # Spatial: channels first in the standard, channels last as functions.
+    "Conv": spatial("n c s, a b k, - -> n d s", with_bias),
+    "ConvTranspose": spatial("n c s, a b k, - -> n d s", with_bias),
+    "ConvInteger": spatial("n c s, a b k, -, - -> n d s"),
+    "QLinearConv": spatial("n c s, -, -, a b k, -, -, -, -, - -> n d s"),
+    "DeformConv": spatial("n c s, a b k, n e s, -, n f s -> n d s"),
+    "MaxPool": spatial("n c s -> n c s, n c s", unless=indices_in_columns),
+    "MaxUnpool": spatial("n c s, n c s, * -> n c s"),
+    "AveragePool": spatial("n c s -> n c s"),
+    "LpPool": spatial("n c s -> n c s"),
+    "GlobalAveragePool": spatial("n c s -> n c s"),
+    "GlobalMaxPool": spatial("n c s -> n c s"),
+    "GlobalLpPool": spatial("n c s -> n c s"),
+    "BatchNormalization": spatial("n c s, -, -, -, - -> n c s", unless=trains),
+    "InstanceNormalization": spatial("n c s, -, - -> n c s"),
+    "GroupNormalization": spatial("n c s, -, - -> n c s"),
+    "LRN": spatial("n c s -> n c s"),
+    "Upsample": spatial("n c s, * -> n c s", unless=resizes_other_axes),
+    "Resize": spatial("n c s, **, *, * -> n c s", unless=resizes_other_axes),
+    "DepthToSpace": spatial("n c s -> n d s"),
+    "SpaceToDepth": spatial("n c s -> n d s"),
+    "GridSample": spatial("n c s, - -> n c s"),
+    "RoiAlign": spatial("n c s, -, - -> m c s"),
+    "MaxRoiPool": spatial("n c s, - -> m c s"),
+    # Fixed by their definition.
+    **fixed("LSTM", "GRU", "RNN", reason="a recurrent layer's axes are sequence, batch, feature"),
+    **fixed(
+        *("Attention", "MultiHeadAttention", "RotaryEmbedding", "GatherND", "ScatterND", "NonZero"),
+        *("NonMaxSuppression", "EyeLike", "Unique", "AffineGrid", "Col2Im", "DFT", "STFT", "Range"),
+        *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli"),
+        *("Multinomial", "If", "Loop", "Scan", "SequenceConstruct", "SequenceAt", "SequenceEmpty"),
+        *("SequenceInsert", "SequenceErase", "SequenceLength", "SequenceMap", "ConcatFromSequence"),
+        *("SplitToSequence", "Optional", "OptionalGetElement", "OptionalHasElement"),
+        reason="its definition fixes the order of its axes",
+    ),
+}
+
+__all__ = ["RULES", "Relation", "Rule", "Site"]

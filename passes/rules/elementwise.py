@@ -1,0 +1,35 @@
+"""Operators that treat every element alike: any layout serves, all operands in the same one."""
+
+from __future__ import annotations
+
+from .relation import Relation, Rule, Site
+
+
+def broadcasting(site: Site, operands: int | None = None) -> Relation:
+    """NumPy's broadcasting: shapes are aligned at their last axis.
+
+    The first ``operands`` inputs take part (all, if not stated); the others are scalars.
+    """
+    count = len(site.node.inputs) if operands is None else operands
+    shapes = [site.shape(i) if site.has(i) else None for i in range(min(count, len(site.node.inputs)))]
+    rank = max((len(shape) for shape in shapes if shape is not None), default=0)
+    letters = tuple(range(rank))
+    ports = (None if s is None else letters[rank - len(s) :] for s in shapes)
+    return Relation(
+        site.ports(*ports), (letters,) * len(site.node.outputs), broadcast=frozenset(letters)
+    )
+
+
+def unary(site: Site) -> Relation:
+    """The first input and every output alike; other inputs are scalars."""
+    return broadcasting(site, 1)
+
+
+def elementwise(*operators: str) -> dict[str, Rule]:
+    """Rows for operators with any number of broadcast operands."""
+    return dict.fromkeys(operators, Rule(broadcasting))
+
+
+def on_first(*operators: str) -> dict[str, Rule]:
+    """Rows for operators of one operand; other inputs are scalars that speak of no axis."""
+    return dict.fromkeys(operators, Rule(unary))

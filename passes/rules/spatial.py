@@ -1,0 +1,184 @@
+"""Operators that the ONNX standard defines as channels first: convolutions, pools, and their kin.
+
+They run in the source's order, or in the native channels-last order as a function of the domain
+``onnx_nhwc``: ``Conv2D`` is ``Conv`` on N,H,W,C data with a kernel stored H,W,I,O. A row is an equation
+that names the axes of every port, and what the function computes follows from it (pass ``lower``):
+
+    n, m       batch, regions          s          the image's axes (1, 2 or 3)
+    c, d, e, f channels                k          the kernel's axes
+    a, b       the kernel's first two  -          a port whose axes stay
+    *, **      a vector with an entry (two halves of entries) per axis of the image
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .. import graph as g
+from .relation import Letters, Move, Relation, Rule, Site, barrier
+from .shaping import permute_entries
+
+DOMAIN = "onnx_nhwc"
+SOURCE_ORDER = "nmcdefab"
+NATIVE_ORDER = ("nm", "s", "k", "bacdef")
+RANKS = (3, 4, 5)
+
+
+@dataclass(frozen=True)
+class Equation:
+    """The axes of a spatial operator's ports, for every number of spatial axes.
+
+    >>> conv = Equation("n c s, a b k, - -> n d s")
+    >>> conv.relation(4).inputs[0], conv.relation(4).native
+    ((0, 2, 8, 9), (0, 8, 9, 16, 17, 7, 6, 2, 3))
+    """
+
+    text: str
+
+    @property
+    def inputs(self) -> list[str]:
+        return [port.strip() for port in self.text.split("->")[0].split(",")]
+
+    @property
+    def outputs(self) -> list[str]:
+        return [port.strip() for port in self.text.split("->")[1].split(",")]
+
+    def relation(self, rank: int) -> Relation:
+        """For an image of this rank; without regard to which inputs a node leaves out."""
+        inputs = tuple(_letters(port, rank - 2) for port in self.inputs)
+        outputs = tuple(_letters(port, rank - 2) for port in self.outputs)
+        used = {letter for port in (*inputs, *outputs) if port for letter in port}
+        native = [x for name in NATIVE_ORDER for c in name for x in _letter(c, rank - 2) if x in used]
+        resized = frozenset(used) - {SOURCE_ORDER.index("n"), SOURCE_ORDER.index("c")}
+        return Relation(inputs, outputs, whole=frozenset(used), resized=resized, native=tuple(native))
+
+
+def _letter(name: str, spatial: int) -> Letters:
+    if name == "s":
+        return tuple(range(8, 8 + spatial))
+    if name == "k":
+        return tuple(range(16, 16 + spatial))
+    return (SOURCE_ORDER.index(name),)
+
+
+def _letters(port: str, spatial: int) -> Letters | None:
+    if not port[0].isalpha():
+        return None
+    return tuple(letter for name in port.split() for letter in _letter(name, spatial))
+
+
+@dataclass(frozen=True)
+class SpatialRule(Rule):
+    """A row for a spatial operator."""
+
+    equation: Equation = Equation("n c s -> n c s")
+
+
+def spatial(
+    text: str,
+    rewrite: Callable[[Move], None] | None = None,
+    unless: Callable[[Site], str] = lambda site: "",
+) -> SpatialRule:
+    """A row. ``unless`` gives a reason for which a node has to stay in the source's order, or ``""``."""
+    equation = Equation(text)
+
+    def relate(site: Site) -> Relation:
+        reason = unless(site) or ("" if site.rank in RANKS else f"rank {site.rank} is not an image's")
+        if reason:
+            return barrier(site.node, reason)
+        relation = equation.relation(site.rank)
+        count = len(site.node.inputs)
+        inputs = (*relation.inputs, *[None] * count)[:count]
+        return replace(
+            relation,
+            inputs=tuple(port if site.has(i) else None for i, port in enumerate(inputs)),
+            outputs=relation.outputs[: len(site.node.outputs)],
+        )
+
+    return SpatialRule(relate, rewrite or to_function, equation=equation)
+
+
+def to_function(move: Move) -> None:
+    """Channels last, the operator becomes a function; vectors with an entry per axis follow."""
+    if not move.native:
+        return
+    for index, port in enumerate(_row(move).inputs):
+        if port in ("*", "**") and move.site.has(index):
+            permute_entries(move, index, move.x, halves=len(port))
+    move.node.op_type = function_name(move)
+    move.node.domain = DOMAIN
+    given = [value for value in move.node.inputs if value is not None and value.name]
+    move.node.resize_inputs(len(given))
+    for index, value in enumerate(given):
+        move.node.replace_input_with(index, value)
+
+
+def _row(move: Move) -> Equation:
+    from . import RULES
+
+    row = RULES[move.node.op_type]
+    assert isinstance(row, SpatialRule)
+    return row.equation
+
+
+def function_name(move: Move) -> str:
+    """``Conv2D``; a node with other inputs or outputs than usual calls a function of its own."""
+    given = "".join(str(i) for i in range(len(move.node.inputs)) if move.site.has(i))
+    variant = "" if given == usual_inputs(move.node.op_type) else f"_{given}"
+    outputs = "" if len(move.node.outputs) == 1 else f"to{len(move.node.outputs)}"
+    return f"{move.node.op_type}{len(move.x.dims) - 2}D{variant}{outputs}"
+
+
+def usual_inputs(op_type: str) -> str:
+    """The inputs, one digit each, of the function without a suffix: all but those rarely given."""
+    from . import RULES
+
+    row = RULES[op_type]
+    assert isinstance(row, SpatialRule)
+    every = "".join(str(i) for i in range(len(row.equation.inputs)))
+    return {"Resize": "02", "ConvInteger": "01"}.get(op_type, every)
+
+
+def with_bias(move: Move) -> None:
+    """A convolution always states its bias: onnxruntime only recognises one that does for its kernels."""
+    node, kernel = move.node, move.inputs[1]
+    if not move.native:
+        return
+    assert kernel is not None
+    if not move.site.has(2):
+        group = move.site.attribute("group", 1)
+        first = node.op_type == "Conv"
+        channels = kernel.dims[0].number if first else kernel.dims[1].number * group
+        dtype = node.inputs[1].dtype if node.inputs[1] is not None else None
+        if kernel.dims[0 if first else 1].static and dtype is not None:
+            zeros = np.zeros(channels, dtype=dtype.numpy())
+            g.set_input(node, 2, move.edits.constant(zeros, f"zeros_{channels}", zeros.dtype))
+    to_function(move)
+
+
+def trains(site: Site) -> str:
+    training = site.attribute("training_mode", 0) or (site.opset < 7 and not site.attribute("is_test", 0))
+    return "it is in training mode" if training or len(site.node.outputs) > 1 else ""
+
+
+def resizes_other_axes(site: Site) -> str:
+    """Resize speaks of an image only if it leaves batch and channels as they are."""
+    if site.attribute("axes") is not None:
+        return "it names some of its axes only"
+    index = 1 if site.opset < 11 else 2
+    scales = g.constant(g.input_at(site.node, index))
+    if scales is not None and scales.size:
+        factors = [float(v) for v in scales.numpy().reshape(-1)]
+        return "" if factors[:2] == [1.0, 1.0] else "it resizes the batch or the channel axis"
+    sizes = site.values(g.input_at(site.node, 3))
+    if sizes is not None and len(sizes) == site.rank and sizes[:2] != site.shape(0)[:2]:
+        return "it resizes the batch or the channel axis"
+    return ""
+
+
+def indices_in_columns(site: Site) -> str:
+    return "its indices count elements in column-major order" if site.attribute("storage_order", 0) else ""
+

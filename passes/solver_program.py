@@ -1,0 +1,126 @@
+"""An integer program for components too tangled for elimination."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Any
+
+import numpy as np
+from scipy.optimize import (  # type: ignore[import-untyped, unused-ignore]
+    Bounds,
+    LinearConstraint,
+    OptimizeResult,
+    milp,
+)
+from scipy.sparse import csr_array  # type: ignore[import-untyped, unused-ignore]
+
+from .solver_network import Demand, Network, Scale
+
+# A limit on nodes, not on time, so that the answer does not depend on the machine.
+_OPTIONS = {"node_limit": 500, "mip_rel_gap": 0.0}
+Array = np.ndarray[Any, np.dtype[Any]]
+
+# What HiGHS lets a variable be off, relative to the largest sum that this could shift.
+_TOLERANCE = 1e-6
+
+
+def integer_program(
+    network: Network, part: list[int], demands: list[Demand], scale: Scale
+) -> tuple[list[dict[int, int]], int]:
+    """Labellings of the variables of ``demands``, and a lower bound of their packed cost.
+
+    ``network`` numbers its variables by their index in ``part``, ``demands`` as in ``part``.
+
+    Binaries x[v, l] with sum_l x[v, l] = 1, and for every demand the share y in [0, 1] paid:
+    y >= sum over the labels l in U of x[u, l] - sum over the labels l in P of x[p, l], per use u.
+    First the bytes are minimised, then, with those held, Transposes and preference. The bounds
+    concede the tolerance of floating point: what it leaves open counts as unproven.
+    """
+    named = {variable for demand in demands for variable in demand.variables()}
+    unary = {v: network.unary[index] for index, v in enumerate(part) if v in named}
+    columns: dict[int, int] = {}
+    binaries = 0
+    for variable, costs in unary.items():
+        columns[variable] = binaries
+        binaries += len(costs)
+    weights = np.zeros(binaries + len(demands))
+    weights[binaries:] = [demand.weight // scale.unit for demand in demands]
+    rules = _rules(unary, columns, demands, binaries)
+
+    result = _run(weights, binaries, rules)
+    bound = _proven(result, weights)
+    packed = bound * scale.counts * scale.preferences
+    found = _labels(result, unary, columns)
+    if not found or bound * scale.unit < sum(d.weight for d in demands if d.is_paid(found[0])):
+        return found, packed
+
+    minor = np.full(len(weights), float(scale.preferences))
+    for variable, costs in unary.items():
+        # Packed costs of demands are multiples of `preferences`; what remains is the penalty.
+        penalties = [cost % scale.preferences for cost in costs]
+        minor[columns[variable] : columns[variable] + len(costs)] = penalties
+    rules.append(LinearConstraint(csr_array(weights[None]), -np.inf, bound + 0.5))
+    result = _run(minor, binaries, rules)
+    return found + _labels(result, unary, columns), packed + _proven(result, minor)
+
+
+def _rules(
+    unary: dict[int, list[int]], columns: dict[int, int], demands: list[Demand], binaries: int
+) -> list[LinearConstraint]:
+    """One label per variable; and a demand is paid if it is wanted and not supplied."""
+    rows: list[list[tuple[int, int]]] = []
+    least, most = [], []
+
+    def entries(term: tuple[int, int], factor: int) -> list[tuple[int, int]]:
+        variable, mask = term
+        labels = range(len(unary[variable]))
+        return [(columns[variable] + label, factor) for label in labels if mask >> label & 1]
+
+    for variable, costs in unary.items():
+        rows.append(entries((variable, (1 << len(costs)) - 1), 1))
+        least.append(1.0)
+        most.append(1.0)
+    for index, demand in enumerate(demands):
+        paid = [(binaries + index, 1)]
+        paid += entries(demand.supply, 1) if demand.supply else []
+        for want in demand.wants:
+            rows.append(paid + entries(want, -1))
+            least.append(0.0)
+            most.append(np.inf)
+        if not demand.wants:
+            rows.append(paid)
+            least.append(1.0)
+            most.append(np.inf)
+    where = [index for index, row in enumerate(rows) for _ in row]
+    data = [factor for row in rows for _, factor in row]
+    indices = [column for row in rows for column, _ in row]
+    shape = (len(rows), binaries + len(demands))
+    return [LinearConstraint(csr_array((data, (where, indices)), shape), least, most)]
+
+
+def _run(costs: Array, binaries: int, rules: list[LinearConstraint]) -> OptimizeResult:
+    is_integer = np.arange(len(costs)) < binaries
+    return milp(
+        costs, integrality=is_integer, bounds=Bounds(0, 1), constraints=rules, options=_OPTIONS
+    )
+
+
+def _proven(result: OptimizeResult, costs: Array) -> int:
+    """The integer that the objective is proven to reach at least."""
+    bound = getattr(result, "mip_dual_bound", None)
+    if bound is None or not np.isfinite(bound):
+        return 0
+    return max(0, ceil(float(bound) - _TOLERANCE * max(1.0, float(costs.sum()))))
+
+
+def _labels(
+    result: OptimizeResult, unary: dict[int, list[int]], columns: dict[int, int]
+) -> list[dict[int, int]]:
+    if result.x is None:
+        return []
+    return [
+        {
+            variable: int(np.argmax(result.x[columns[variable] : columns[variable] + len(costs)]))
+            for variable, costs in unary.items()
+        }
+    ]
