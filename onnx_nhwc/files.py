@@ -58,7 +58,10 @@ def read(path: str | os.PathLike[str]) -> ir.Model:
             f"'{path}' holds sparse weights, which are not supported", "Store them densely."
         )
     model = _deserialize(proto, f"'{path}'")
-    _locate_weights(model, path, real)
+    try:
+        _locate_weights(model, path, real)
+    except (TypeError, ValueError) as error:  # a type without a size, a negative offset
+        raise FileError(f"'{path}' is not a valid ONNX model: {error}") from error
     return model
 
 
@@ -74,19 +77,18 @@ def _parse(path: Path, location: str) -> onnx.ModelProto:
         size = os.fstat(file.fileno()).st_size
         if size == 0:
             raise FileError(f"'{path}' is empty")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
-            started_well = view[0] == 0x08  # ir_version, with which every ONNX file starts
-            try:
-                proto = onnx.ModelProto()
-                proto.ParseFromString(wire.skim(view, location))
-            except wire.TruncatedError as error:
-                if started_well:
-                    raise FileError(
-                        f"'{path}' is truncated after {size:,} bytes", "Copy or export it again."
-                    ) from error
-                raise FileError(f"'{path}' is not an ONNX file") from error
-            except (ValueError, DecodeError) as error:
-                raise FileError(f"'{path}' is not an ONNX file, or it is damaged") from error
+        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    started_well = view[0] == 0x08  # ir_version, with which every ONNX file starts
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(wire.skim(view, location))
+    except wire.TruncatedError as error:
+        if started_well:
+            reason = f"'{path}' is truncated after {size:,} bytes"
+            raise FileError(reason, "Copy or export it again.") from error
+        raise FileError(f"'{path}' is not an ONNX file") from error
+    except (ValueError, DecodeError) as error:
+        raise FileError(f"'{path}' is not an ONNX file, or it is damaged") from error
     if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
         raise FileError(f"'{path}' is not an ONNX file: it holds no graph")
     if not proto.opset_import and proto.ir_version >= 3:

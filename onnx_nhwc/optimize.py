@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 import sys
 import threading
@@ -186,6 +187,7 @@ def _run(arguments: argparse.Namespace) -> int:
     _check_report(arguments.report)
     layouts = _unique(arguments.layout, "--layout")
     shapes = _unique(arguments.shape, "--shape")
+    logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # what is wrong, we say ourselves
     from onnx_nhwc.api import convert_file  # after the arguments are checked: it takes a while
 
     with _Progress(enabled=not arguments.quiet) as progress:

@@ -144,7 +144,7 @@ def _lines(report: Report, verbose: bool) -> Iterable[tuple[str, str]]:
     )
     yield "optimality", _gap(summary)
     for barrier in summary.barriers[: None if verbose else 5]:
-        yield "left as it is", f"{barrier.op_type} '{barrier.node}': {barrier.reason}"
+        yield "left as it is", f"{barrier.node}: {barrier.reason}"
     if not verbose and len(summary.barriers) > 5:
         yield "", f"and {len(summary.barriers) - 5:,} more (-v lists them)"
     yield from _verified(report.verification, verbose)
