@@ -112,6 +112,8 @@ def analyse(model: ir.Model, shapes: Shapes) -> Flow:
                 flow.nodes.append(node)
         if graph is not model.graph:
             flow.body_outputs += [(graph, i) for i in range(len(graph.outputs))]
+    live = _live(flow)
+    flow.nodes = [node for node in flow.nodes if node in live]
     for node in flow.nodes:
         for index, value in enumerate(node.inputs):
             if value is not None and value.name:
@@ -129,6 +131,19 @@ def _graphs(graph: ir.Graph) -> Iterator[ir.Graph]:
     for node in graph:
         for body in g.subgraphs(node):
             yield from _graphs(body)
+
+
+def _live(flow: Flow) -> set[ir.Node]:
+    """Nodes that an output depends on; what only computes a view's target is not needed."""
+    outputs = [*flow.model.graph.outputs, *(graph.outputs[i] for graph, i in flow.body_outputs)]
+    live: set[ir.Node] = set()
+    pending = list(outputs)
+    while pending:
+        node = flow.view(pending.pop()).root.producer()
+        if node is not None and node not in live:
+            live.add(node)
+            pending += [value for value in node.inputs if value is not None]
+    return live
 
 
 def _use(flow: Flow, value: ir.Value, node: ir.Node | None, index: int) -> None:

@@ -172,3 +172,15 @@ def ir_shape(shape: Sequence[Dim]) -> ir.Shape:
     return ir.Shape(
         [d.number if d.static else d.symbols[0] if d.number == len(d.symbols) == 1 else None for d in shape]
     )
+
+
+def remove_dead(model: ir.Model) -> None:
+    """Remove nodes and initializers that nothing reads any more."""
+    for graph in list(model.graphs()):
+        for node in reversed(graph):
+            if not any(value.uses() or value.is_graph_output() for value in node.outputs):
+                graph.remove(node, safe=True)
+    for graph in model.graphs():
+        for name, value in list(graph.initializers.items()):
+            if not value.uses() and not value.is_graph_output() and not value.is_graph_input():
+                del graph.initializers[name]

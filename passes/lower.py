@@ -76,6 +76,10 @@ class _Body:
         operands: list[ir.Value | None] = [None] * (max(given) + 1)
         for index, value in zip(given, inputs, strict=True):
             operands[index] = self._to_source(index, value)
+        for index, port in enumerate(schema.inputs[: len(operands)]):
+            if operands[index] is None and port.option == onnx.defs.OpSchema.FormalParameterOption.Single:
+                empty = ir.tensor([], dtype=ir.DataType.FLOAT)  # Resize could not leave roi out before 13
+                operands[index] = self._node("Constant", [], {"value": empty}, f"no_{port.name}")
         declared = [
             ir.Attr(a, ir.AttributeType.UNDEFINED, None) for a in sorted(schema.attributes)
         ]

@@ -70,7 +70,8 @@ class _Rewriter:
             self._output(graph, index, None)
         for index, perm in enumerate(self.assignment.outputs):
             self._output(self.flow.model.graph, index, perm)
-        remove_dead(self.flow.model)
+        g.remove_dead(self.flow.model)
+        self.result.transposes = [m for m in self.result.transposes if m.node.graph is not None]
         return self.result
 
     def _store_io(self, value: ir.Value, perm: tuple[int, ...]) -> None:
@@ -327,18 +328,3 @@ def inserter(model: ir.Model, value: ir.Value) -> Callable[[ir.Node], None]:
         anchor = node
 
     return insert
-
-
-def remove_dead(model: ir.Model) -> None:
-    """Remove nodes and initializers that nothing reads any more."""
-    for graph in list(model.graphs()):
-        for node in reversed(graph):
-            if not any(value.uses() or value.is_graph_output() for value in node.outputs):
-                graph.remove(node, safe=True)
-    for graph in model.graphs():
-        for name, value in list(graph.initializers.items()):
-            if not value.uses() and not value.is_graph_output() and not value.is_graph_input():
-                del graph.initializers[name]
-
-
-__all__ = ["Moved", "Rewritten", "Use", "inserter", "remove_dead", "rewrite"]

@@ -9,23 +9,21 @@ whose target is computed is understood as well as one whose target is written do
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
 from . import graph as g
+from .arithmetic import MAX_INTEGERS, Integers, arithmetic, read
 from .errors import ConversionError
+from .fold import evaluate, foldable
 from .layout import ONE, Dim, Shape, Step, Transpose
-from .rules import RULES
+from .rules import RULES, views
 from .rules.relation import Relation, Rule, Site, UnknownRank, barrier
 from .rules.spatial import SpatialRule
-
-Integers = tuple[Dim, ...]
-MAX_INTEGERS = 64
-"""Longer integer tensors are data, not shapes."""
 
 
 @dataclass
@@ -73,7 +71,7 @@ class Shapes:
         if isinstance(size, int):
             # An empty axis divides nothing: a symbol of its own keeps the algebra sound.
             return Dim(size) if size > 0 else Dim(1, (f"empty {value.name} {axis}",))
-        return Dim(1, (size.value or f"{value.name}.{axis}",))
+        return read(size.value) if size.value else Dim(1, (f"{value.name}.{axis}",))
 
     def _remember(self, value: ir.Value) -> None:
         for axis, dim in enumerate(self.dims[value] or ()):
@@ -82,7 +80,7 @@ class Shapes:
 
 
 def infer(model: ir.Model) -> Shapes:
-    """Find the sizes of all values and the relation of every node; changes no node."""
+    """Find the sizes of all values and the relation of every node; what is constant is folded."""
     level = logging.getLogger("onnx_ir").level
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)
     try:
@@ -92,22 +90,43 @@ def infer(model: ir.Model) -> Shapes:
     finally:
         logging.getLogger("onnx_ir").setLevel(level)
     shapes = Shapes()
-    _walk(model.graph, shapes)
+    _walk(model.graph, shapes, g.Edits(model))
+    g.remove_dead(model)
     return shapes
 
 
-def _walk(graph: ir.Graph, shapes: Shapes) -> None:
+def _walk(graph: ir.Graph, shapes: Shapes, edits: g.Edits) -> None:
     for value in graph.inputs:
         shapes.shape(value)
     for node in graph:
         for body in g.subgraphs(node):
-            _walk(body, shapes)
-        _visit(node, shapes)
+            _walk(body, shapes, edits)
+        if not _fold(node, shapes, edits):
+            _visit(node, shapes)
+
+
+def _fold(node: ir.Node, shapes: Shapes, edits: g.Edits) -> bool:
+    """Put constants in the place of what is known already."""
+    found = evaluate(node) if foldable(node) else None
+    if found is None:
+        known = arithmetic(Site.of(node, shapes.shape, shapes.values), shapes.values)
+        output = node.outputs[0] if node.outputs else None
+        if output is None or known is None or not all(dim.static for dim in known):
+            return False
+        if output.dtype not in (ir.DataType.INT64, ir.DataType.INT32) or output.shape is None:
+            return False
+        shape = [len(known)] if len(output.shape) else []
+        found = [np.reshape([dim.number for dim in known], shape).astype(output.dtype.numpy())]
+    for output, result in zip(node.outputs, found, strict=True):
+        if output.is_graph_output():
+            return False
+        value = edits.initializer(ir.tensor(result, dtype=output.dtype), output.name or "folded")
+        output.replace_all_uses_with(value)
+    return True
 
 
 def _visit(node: ir.Node, shapes: Shapes) -> None:
-    inputs = tuple(None if v is None or not v.name else shapes.shape(v) for v in node.inputs)
-    site = Site(node, inputs, shapes.values)
+    site = Site.of(node, shapes.shape, shapes.values)
     shapes.sites[node] = site
     rule = RULES.get(node.op_type) if node.domain in g.STANDARD else None
     result: Shape | None = None
@@ -126,8 +145,11 @@ def _visit(node: ir.Node, shapes: Shapes) -> None:
     for index, output in enumerate(node.outputs):
         letters = relation.outputs[index] if relation is not None else None
         found = result if relation is None else _outputs(site, relation, letters)
+        if found is None and rule is not None and rule.view is not None:
+            rank = views.rank(site)
+            found = None if rank is None else (Dim(0),) * rank
         _settle(output, found, shapes, keep_products=relation is None)
-    integers = arithmetic(site, shapes)
+    integers = arithmetic(site, shapes.values)
     if integers is not None and len(integers) <= MAX_INTEGERS:
         shapes.integers[node.outputs[0]] = integers
 
@@ -196,136 +218,3 @@ def _settle(value: ir.Value, derived: Shape | None, shapes: Shapes, keep_product
         )
     if not keep_products:
         shapes._remember(value)
-
-
-Fold = Callable[[Site, Shapes], Integers | None]
-
-
-def arithmetic(site: Site, shapes: Shapes) -> Integers | None:
-    """The integers of a node's first output, where it takes part in shape arithmetic."""
-    fold = FOLDS.get(site.node.op_type) if site.node.domain in g.STANDARD else None
-    if fold is None:
-        return None
-    try:
-        return fold(site, shapes)
-    except UnknownRank:
-        return None
-
-
-def _passed(site: Site, shapes: Shapes) -> Integers | None:
-    return shapes.values(site.node.inputs[0])
-
-
-def _integral_cast(site: Site, shapes: Shapes) -> Integers | None:
-    integral = ir.DataType(site.attribute("to", 1)).is_integer()
-    return shapes.values(site.node.inputs[0]) if integral else None
-
-
-def _shape(site: Site, shapes: Shapes) -> Integers | None:
-    return site.shape(0)[slice(site.attribute("start", 0), site.attribute("end", None))]
-
-
-def _size(site: Site, shapes: Shapes) -> Integers | None:
-    total = ONE
-    for dim in site.shape(0):
-        total = total * dim
-    return (total,)
-
-
-def _gather(site: Site, shapes: Shapes) -> Integers | None:
-    data, indices = shapes.values(site.node.inputs[0]), shapes.values(site.node.inputs[1])
-    if data is None or indices is None or len(site.shape(0)) != 1:
-        return None
-    if not all(i.static and -len(data) <= i.number < len(data) for i in indices):
-        return None
-    return tuple(data[i.number] for i in indices)
-
-
-def _slice(site: Site, shapes: Shapes) -> Integers | None:
-    data = shapes.values(site.node.inputs[0])
-    starts, ends = site.parameter("starts", 1), site.parameter("ends", 2)
-    steps = site.parameter("steps", 4) or ([1] if not site.has(4) else None)
-    if data is None or starts is None or ends is None or steps is None or len(starts) != 1:
-        return None
-    stop = ends[0] if steps[0] > 0 or ends[0] >= -len(data) else None
-    return data[starts[0] : stop : steps[0]]
-
-
-def _concat(site: Site, shapes: Shapes) -> Integers | None:
-    parts = [shapes.values(v) for v in site.node.inputs]
-    if any(part is None for part in parts):
-        return None
-    return tuple(dim for part in parts for dim in part or ())
-
-
-def _binary(
-    combine: Callable[[Dim, Dim], Dim | None],
-) -> Fold:
-    def fold(site: Site, shapes: Shapes) -> Integers | None:
-        left, right = shapes.values(site.node.inputs[0]), shapes.values(site.node.inputs[1])
-        if left is None or right is None or 1 not in (len(left), len(right), 1 + len(left) - len(right)):
-            return None
-        size = max(len(left), len(right))
-        pairs = zip(left * (size if len(left) == 1 else 1), right * (size if len(right) == 1 else 1), strict=True)
-        found = [combine(a, b) for a, b in pairs]
-        if any(dim is None for dim in found):
-            return None
-        return tuple(dim for dim in found if dim is not None)
-
-    return fold
-
-
-def _opaque(sign: str, a: Dim, b: Dim) -> Dim:
-    """A sum or quotient as one symbol: the same expression is the same number."""
-    return Dim(1, (f"({a}{sign}{b})",))
-
-
-def _add(a: Dim, b: Dim) -> Dim:
-    return Dim(a.number + b.number) if a.static and b.static else _opaque("+", a, b)
-
-
-def _sub(a: Dim, b: Dim) -> Dim:
-    if a.static and b.static:
-        return Dim(a.number - b.number)
-    return Dim(0) if a == b else _opaque("-", a, b)
-
-
-def _mul(a: Dim, b: Dim) -> Dim:
-    return a * b
-
-
-def _div(a: Dim, b: Dim) -> Dim | None:
-    if b.number == 0 or a.number < 0 or b.number < 0:
-        return None
-    if a.static and b.static:
-        return Dim(a.number // b.number)
-    exact = a.over(b)
-    return exact if exact is not None else _opaque("//", a, b)
-
-
-def _filled(site: Site, shapes: Shapes) -> Integers | None:
-    length = shapes.values(site.node.inputs[0])
-    value = site.attribute("value")
-    if length is None or len(length) != 1 or not length[0].static or length[0].number > MAX_INTEGERS:
-        return None
-    if value is None or not value.dtype.is_integer():
-        return None
-    return (Dim(int(value.numpy().reshape(-1)[0])),) * length[0].number
-
-
-FOLDS: dict[str, Fold] = {
-    **dict.fromkeys(("Identity", "Unsqueeze", "Squeeze"), _passed),
-    "Reshape": lambda site, shapes: _passed(site, shapes) if shapes.values(site.node.inputs[1]) in (
-        (Dim(-1),), (), (ONE,)) else None,
-    "Cast": _integral_cast,
-    "Shape": _shape,
-    "Size": _size,
-    "Gather": _gather,
-    "Slice": _slice,
-    "Concat": _concat,
-    "ConstantOfShape": _filled,
-    "Add": _binary(_add),
-    "Sub": _binary(_sub),
-    "Mul": _binary(_mul),
-    "Div": _binary(_div),
-}

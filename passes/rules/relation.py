@@ -204,6 +204,16 @@ class Site:
     def __post_init__(self) -> None:
         self.opset = g.opset_of(self.node)
 
+    @classmethod
+    def of(
+        cls,
+        node: ir.Node,
+        shape: Callable[[ir.Value], Shape | None],
+        values: Callable[[ir.Value | None], tuple[Dim, ...] | None],
+    ) -> Site:
+        """A node in a graph whose sizes are known through ``shape``."""
+        return cls(node, tuple(None if v is None or not v.name else shape(v) for v in node.inputs), values)
+
     @property
     def rank(self) -> int:
         """Rank of the first input."""

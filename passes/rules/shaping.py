@@ -10,10 +10,10 @@ def permute_entries(move: Move, index: int, form: Form, halves: int = 1) -> None
     """Reorder an input vector that has an entry per axis (or ``halves`` times that many)."""
     perm = form.perm
     assert perm is not None
-    if perm == tuple(range(len(perm))):
+    tensor = g.constant(move.node.inputs[index])
+    if perm == tuple(range(len(perm))) or (tensor is not None and tensor.size == 0):
         return
     picks = [half * len(perm) + axis for half in range(halves) for axis in perm]
-    tensor = g.constant(move.node.inputs[index])
     if tensor is not None:
         array = tensor.numpy()
         g.set_input(move.node, index, move.edits.constant(array[picks], "entries", array.dtype))
@@ -24,10 +24,10 @@ def permute_entries(move: Move, index: int, form: Form, halves: int = 1) -> None
 
 def expand(site: Site) -> Relation:
     """The target is aligned at the last axis, as in broadcasting."""
-    target = site.values(site.node.inputs[1])
-    if target is None:
+    length = site.shape(1)[0]
+    if not length.static:
         return barrier(site.node, "the rank of its target is unknown")
-    rank = max(site.rank, len(target))
+    rank = max(site.rank, length.number)
     letters = tuple(range(rank))
     return Relation(
         (letters[rank - site.rank :], None),
@@ -39,9 +39,7 @@ def expand(site: Site) -> Relation:
 
 
 def move_expand(move: Move) -> None:
-    target = move.site.values(move.node.inputs[1])
-    assert target is not None
-    missing = len(move.y.groups) - len(target)
+    missing = len(move.y.groups) - move.site.shape(1)[0].number
     if missing:
         ones = move.edits.constant([1] * missing, "ones")
         tensor = g.integers(move.node.inputs[1])

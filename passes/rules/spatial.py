@@ -4,7 +4,7 @@ They run in the source's order, or in the native channels-last order as a functi
 ``onnx_nhwc``: ``Conv2D`` is ``Conv`` on N,H,W,C data with a kernel stored H,W,I,O. A row is an equation
 that names the axes of every port, and what the function computes follows from it (pass ``lower``):
 
-    n, m       batch, regions          s          the image's axes (1, 2 or 3)
+    n, m       batch, regions          s, s'      the image's axes (1, 2 or 3); of another size
     c, d, e, f channels                k          the kernel's axes
     a, b       the kernel's first two  -          a port whose axes stay
     *, **      a vector with an entry (two halves of entries) per axis of the image
@@ -31,7 +31,7 @@ RANKS = (3, 4, 5)
 class Equation:
     """The axes of a spatial operator's ports, for every number of spatial axes.
 
-    >>> conv = Equation("n c s, a b k, - -> n d s")
+    >>> conv = Equation("n c s, a b k, - -> n d s'")
     >>> conv.relation(4).inputs[0], conv.relation(4).native
     ((0, 2, 8, 9), (0, 8, 9, 16, 17, 7, 6, 2, 3))
     """
@@ -52,7 +52,7 @@ class Equation:
         outputs = tuple(_letters(port, rank - 2) for port in self.outputs)
         used = {letter for port in (*inputs, *outputs) if port for letter in port}
         native = [x for name in NATIVE_ORDER for c in name for x in _letter(c, rank - 2) if x in used]
-        resized = frozenset(used) - {SOURCE_ORDER.index("n"), SOURCE_ORDER.index("c")}
+        resized = frozenset(_letter("s", rank - 2) if "s'" in self.text else ())
         return Relation(inputs, outputs, whole=frozenset(used), resized=resized, native=tuple(native))
 
 
@@ -67,7 +67,7 @@ def _letter(name: str, spatial: int) -> Letters:
 def _letters(port: str, spatial: int) -> Letters | None:
     if not port[0].isalpha():
         return None
-    return tuple(letter for name in port.split() for letter in _letter(name, spatial))
+    return tuple(letter for name in port.split() for letter in _letter(name[0], spatial))
 
 
 @dataclass(frozen=True)

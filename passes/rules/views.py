@@ -15,6 +15,21 @@ def opaque(site: Site) -> Relation:
     return barrier(site.node, "the sizes do not tell how its input's axes become its output's")
 
 
+def rank(site: Site) -> int | None:
+    """The rank of a view's result where its sizes are not known."""
+    node = site.node
+    if node.op_type == "Flatten":
+        return 2
+    if node.op_type == "Unsqueeze":
+        axes = site.parameter("axes", 1)
+        return None if axes is None or site.inputs[0] is None else site.rank + len(axes)
+    if node.op_type == "Squeeze":
+        axes = site.parameter("axes", 1)
+        return None if axes is None or site.inputs[0] is None else site.rank - len(axes)
+    target = site.inputs[1] if node.op_type == "Reshape" else None
+    return target[0].number if target is not None and len(target) == 1 and target[0].static else None
+
+
 def identity(site: Site) -> list[Step] | None:
     return []
 

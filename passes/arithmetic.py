@@ -1,0 +1,204 @@
+"""Shape arithmetic on symbols: what integer tensors such as a Reshape's computed target hold.
+
+Sums and quotients become symbols of their own, named by their expression in sympy's canonical form: the
+same expression is the same number, however the model spells it. Exporters that name sizes by
+expressions ("2*s0", "(h - 1)//2 + 1") are read in the same way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+
+import onnx_ir as ir
+import sympy
+
+from . import graph as g
+from .layout import ONE, Dim
+from .rules.relation import Site, UnknownRank
+
+Integers = tuple[Dim, ...]
+MAX_INTEGERS = 64
+"""Longer integer tensors are data, not shapes."""
+
+Values = Callable[[ir.Value | None], Integers | None]
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@cache
+def read(name: str) -> Dim:
+    """A size by its name: a symbol, or an expression of symbols.
+
+    >>> read("2*h"), read("(h - 1)//2 + 1") == read("1 + (h-1) // 2")
+    (Dim(number=2, symbols=('h',)), True)
+    """
+    if IDENTIFIER.fullmatch(name) or not re.search(r"[-+*/]", name):
+        return Dim(1, (name,))
+    names = {word: sympy.Symbol(word, integer=True, positive=True) for word in IDENTIFIER.findall(name)}
+    try:
+        return _monomial(sympy.sympify(name, locals={**FUNCTIONS, **names}))
+    except (sympy.SympifyError, TypeError, SyntaxError, AttributeError, ValueError):
+        return Dim(1, (name,))
+
+
+FUNCTIONS = {"FloorDiv": lambda a, b: sympy.floor(a / b), "floor": sympy.floor, "Mod": sympy.Mod}
+
+
+def _monomial(expression: sympy.Expr) -> Dim:
+    number, symbols = 1, []
+    for factor in sympy.Mul.make_args(sympy.factor_terms(expression)):
+        base, power = factor.as_base_exp()
+        if factor.is_Integer and factor > 0:
+            number *= int(factor)
+        elif power.is_Integer and power > 0:
+            symbols += [str(base)] * int(power)
+        else:
+            return Dim(1, (str(expression),))
+    return Dim(number, tuple(sorted(symbols)))
+
+
+def expression(dim: Dim) -> sympy.Expr:
+    """A size as a sympy expression."""
+    result = sympy.Integer(dim.number)
+    for symbol in dim.symbols:
+        words = {w: sympy.Symbol(w, integer=True, positive=True) for w in IDENTIFIER.findall(symbol)}
+        known = IDENTIFIER.fullmatch(symbol) is not None or re.search(r"[-+*/(]", symbol) is not None
+        try:
+            read_back = sympy.sympify(symbol, locals={**FUNCTIONS, **words}) if known else None
+        except (sympy.SympifyError, TypeError, SyntaxError, AttributeError, ValueError):
+            read_back = None
+        result *= sympy.Symbol(symbol, integer=True, positive=True) if read_back is None else read_back
+    return result
+
+Fold = Callable[[Site, Values], Integers | None]
+
+
+def arithmetic(site: Site, values: Values) -> Integers | None:
+    """The integers of a node's first output, where it takes part in shape arithmetic."""
+    fold = FOLDS.get(site.node.op_type) if site.node.domain in g.STANDARD else None
+    if fold is None:
+        return None
+    try:
+        return fold(site, values)
+    except UnknownRank:
+        return None
+
+
+def _passed(site: Site, values: Values) -> Integers | None:
+    return values(site.node.inputs[0])
+
+
+def _integral_cast(site: Site, values: Values) -> Integers | None:
+    integral = ir.DataType(site.attribute("to", 1)).is_integer()
+    return values(site.node.inputs[0]) if integral else None
+
+
+def _shape(site: Site, values: Values) -> Integers | None:
+    return site.shape(0)[slice(site.attribute("start", 0), site.attribute("end", None))]
+
+
+def _size(site: Site, values: Values) -> Integers | None:
+    total = ONE
+    for dim in site.shape(0):
+        total = total * dim
+    return (total,)
+
+
+def _gather(site: Site, values: Values) -> Integers | None:
+    data, indices = values(site.node.inputs[0]), values(site.node.inputs[1])
+    if data is None or indices is None or len(site.shape(0)) != 1:
+        return None
+    if not all(i.static and -len(data) <= i.number < len(data) for i in indices):
+        return None
+    return tuple(data[i.number] for i in indices)
+
+
+def _slice(site: Site, values: Values) -> Integers | None:
+    data = values(site.node.inputs[0])
+    starts, ends = site.parameter("starts", 1), site.parameter("ends", 2)
+    steps = site.parameter("steps", 4) or ([1] if not site.has(4) else None)
+    if data is None or starts is None or ends is None or steps is None or len(starts) != 1:
+        return None
+    stop = ends[0] if steps[0] > 0 or ends[0] >= -len(data) else None
+    return data[starts[0] : stop : steps[0]]
+
+
+def _concat(site: Site, values: Values) -> Integers | None:
+    parts = [values(v) for v in site.node.inputs]
+    if any(part is None for part in parts):
+        return None
+    return tuple(dim for part in parts for dim in part or ())
+
+
+def _binary(
+    combine: Callable[[Dim, Dim], Dim | None],
+) -> Fold:
+    def fold(site: Site, values: Values) -> Integers | None:
+        left, right = values(site.node.inputs[0]), values(site.node.inputs[1])
+        if left is None or right is None or 1 not in (len(left), len(right), 1 + len(left) - len(right)):
+            return None
+        size = max(len(left), len(right))
+        pairs = zip(left * (size if len(left) == 1 else 1), right * (size if len(right) == 1 else 1), strict=True)
+        found = [combine(a, b) for a, b in pairs]
+        if any(dim is None for dim in found):
+            return None
+        return tuple(dim for dim in found if dim is not None)
+
+    return fold
+
+
+def _add(a: Dim, b: Dim) -> Dim | None:
+    return Dim(a.number + b.number) if a.static and b.static else _named(expression(a) + expression(b))
+
+
+def _sub(a: Dim, b: Dim) -> Dim | None:
+    if a.static and b.static:
+        return Dim(a.number - b.number)
+    return _named(expression(a) - expression(b))
+
+
+def _mul(a: Dim, b: Dim) -> Dim:
+    return a * b
+
+
+def _div(a: Dim, b: Dim) -> Dim | None:
+    if b.number <= 0 or a.number < 0:
+        return None
+    if a.static and b.static:
+        return Dim(a.number // b.number)
+    exact = a.over(b)
+    return exact if exact is not None else _named(sympy.floor(expression(a) / expression(b)))
+
+
+def _named(result: sympy.Expr) -> Dim | None:
+    """A computed size; None where it is a constant 0, whose product would hide everything else."""
+    return None if result == 0 else Dim(int(result)) if result.is_Integer else _monomial(result)
+
+
+def _filled(site: Site, values: Values) -> Integers | None:
+    length = values(site.node.inputs[0])
+    value = site.attribute("value")
+    if length is None or len(length) != 1 or not length[0].static or length[0].number > MAX_INTEGERS:
+        return None
+    if value is None or not value.dtype.is_integer():
+        return None
+    return (Dim(int(value.numpy().reshape(-1)[0])),) * length[0].number
+
+
+FOLDS: dict[str, Fold] = {
+    **dict.fromkeys(("Identity", "Unsqueeze", "Squeeze"), _passed),
+    "Reshape": lambda site, values: _passed(site, values) if values(site.node.inputs[1]) in (
+        (Dim(-1),), (), (ONE,)) else None,
+    "Cast": _integral_cast,
+    "Shape": _shape,
+    "Size": _size,
+    "Gather": _gather,
+    "Slice": _slice,
+    "Concat": _concat,
+    "ConstantOfShape": _filled,
+    "Add": _binary(_add),
+    "Sub": _binary(_sub),
+    "Mul": _binary(_mul),
+    "Div": _binary(_div),
+}
