@@ -101,7 +101,7 @@ def verify(
     session = Session(source, "source", optimizations)
     declared = session.inputs
     other = None
-    if any(entry.is_dynamic for entry in session.inputs):  # --shape may have fixed the sizes
+    if any(entry.is_dynamic or not entry.shape for entry in declared):  # --shape may have fixed it
         other = Session(converted, "converted", optimizations)
         declared = _with_known_sizes(session.inputs, other.inputs, other.layouts()["inputs"])
     fed, expected = _first_run(session, declared, seed, dict(inputs or {}))
@@ -172,6 +172,8 @@ def _with_known_sizes(
         sizes = list(entry.shape)
         stored = by_name.get(entry.name, ())
         perm = layouts.get(entry.name, tuple(range(len(sizes))))
+        if not sizes:  # a scalar, or else a tensor of unknown rank: onnxruntime does not tell
+            sizes = [None] * len(perm)
         if len(stored) == len(perm) == len(sizes):
             for axis, size in zip(perm, stored, strict=True):
                 if isinstance(size, int) and 0 <= axis < len(sizes):
