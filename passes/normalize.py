@@ -5,8 +5,6 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, LiftConstantsToInitializersPass
 
-from . import graph as g
-
 
 def normalize(model: ir.Model) -> None:
     """Inline functions, lift constants, drop initializers from the inputs."""
@@ -14,17 +12,6 @@ def normalize(model: ir.Model) -> None:
         InlinePass()(model)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     hide_initializers(model)
-    for node in model.graph.all_nodes():
-        if node.op_type == "Resize" and node.domain in g.STANDARD:
-            drop_empty_inputs(node)
-
-
-def drop_empty_inputs(node: ir.Node) -> None:
-    """An empty constant at an optional input states nothing: Resize has roi, scales or sizes."""
-    for index, value in enumerate(node.inputs):
-        tensor = g.constant(value)
-        if tensor is not None and tensor.size == 0:
-            node.replace_input_with(index, None)
 
 
 def hide_initializers(model: ir.Model) -> None:

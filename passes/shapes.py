@@ -8,18 +8,16 @@ whose target is computed is understood as well as one whose target is written do
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 
 import numpy as np
-import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import ShapeInferencePass
 
 from . import graph as g
 from .arithmetic import MAX_INTEGERS, Integers, arithmetic, read
 from .errors import ConversionError
 from .fold import evaluate, foldable
+from .inference import UNKNOWN, infer_model, infer_node
 from .layout import ONE, Dim, Shape, Step, Transpose
 from .rules import RULES, views
 from .rules.relation import Relation, Rule, Site, UnknownRank, barrier
@@ -41,7 +39,7 @@ class Shapes:
     def shape(self, value: ir.Value) -> Shape | None:
         """A value's sizes; None if not even its rank is known."""
         if value not in self.dims:
-            self.dims[value] = self._declared(value)
+            self.dims[value] = self.declared(value)
             self._remember(value)
         return self.dims[value]
 
@@ -59,7 +57,7 @@ class Shapes:
             self.integers[value] = tuple(Dim(v) for v in found)
         return self.integers[value]
 
-    def _declared(self, value: ir.Value) -> Shape | None:
+    def declared(self, value: ir.Value) -> Shape | None:
         shape: object = value.shape
         if g.constant(value) is not None and value.const_value is not None:
             shape = value.const_value.shape
@@ -73,6 +71,34 @@ class Shapes:
             return Dim(size) if size > 0 else Dim(1, (f"empty {value.name} {axis}",))
         return read(size.value) if size.value else Dim(1, (f"{value.name}.{axis}",))
 
+    def settle(self, value: ir.Value, opinions: list[Shape | None]) -> None:
+        """Take the best of several opinions: numbers, then symbols, the later ones of the list first.
+
+        A symbol has to be readable at run time, so a product or sum of symbols that no value has as an
+        axis yet gets a name of its own.
+        """
+        known = [shape for shape in opinions if shape is not None]
+        if not known:
+            self.dims[value] = None
+            return
+        rank = len(known[-1])
+        columns = zip(*(shape for shape in known if len(shape) == rank), strict=True)
+        self.dims[value] = tuple(
+            self._best(Dim(1, (f"{value.name}.{axis}",)), column) for axis, column in enumerate(columns)
+        )
+        self._remember(value)
+
+    def _best(self, fresh: Dim, opinions: tuple[Dim, ...]) -> Dim:
+        told = [dim for dim in reversed(opinions) if dim != UNKNOWN]
+        for dim in told:
+            if dim.static:
+                return dim
+        for dim in told:
+            single = dim.number == 1 and len(dim.symbols) == 1
+            if single or all(symbol in self.sources for symbol in dim.symbols):
+                return dim
+        return fresh
+
     def _remember(self, value: ir.Value) -> None:
         for axis, dim in enumerate(self.dims[value] or ()):
             if dim.number == 1 and len(dim.symbols) == 1:
@@ -81,14 +107,7 @@ class Shapes:
 
 def infer(model: ir.Model) -> Shapes:
     """Find the sizes of all values and the relation of every node; what is constant is folded."""
-    level = logging.getLogger("onnx_ir").level
-    logging.getLogger("onnx_ir").setLevel(logging.ERROR)
-    try:
-        ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
-    except (RuntimeError, ValueError, onnx.shape_inference.InferenceError):
-        pass  # the declared shapes and the rule table remain
-    finally:
-        logging.getLogger("onnx_ir").setLevel(level)
+    infer_model(model)
     shapes = Shapes()
     _walk(model.graph, shapes, g.Edits(model))
     g.remove_dead(model)
@@ -142,13 +161,10 @@ def _visit(node: ir.Node, shapes: Shapes) -> None:
         relation = _unknown(node, rule, error.index)
     if relation is not None:
         shapes.relations[node] = relation
-    for index, output in enumerate(node.outputs):
-        letters = relation.outputs[index] if relation is not None else None
-        found = result if relation is None else _outputs(site, relation, letters)
-        if found is None and rule is not None and rule.view is not None:
-            rank = views.rank(site)
-            found = None if rank is None else (Dim(0),) * rank
-        _settle(output, found, shapes, keep_products=relation is None)
+    if result is not None:
+        shapes.dims[node.outputs[0]] = result
+    else:
+        _settle(site, relation, rule, shapes)
     integers = arithmetic(site, shapes.values)
     if integers is not None and len(integers) <= MAX_INTEGERS:
         shapes.integers[node.outputs[0]] = integers
@@ -181,10 +197,24 @@ def _apply(steps: list[Step], shape: Shape) -> Shape:
     return shape
 
 
-def _outputs(site: Site, relation: Relation, letters: tuple[int, ...] | None) -> Shape | None:
-    """Sizes of an output by its letters; an empty product marks one that the letters do not tell."""
-    if letters is None:
-        return None
+def _settle(site: Site, relation: Relation | None, rule: Rule | None, shapes: Shapes) -> None:
+    """Join what the rules and inference say of the sizes of a node's outputs."""
+    declared = [shapes.declared(value) for value in site.node.outputs]
+    complete = all(sizes is not None and all(dim.static for dim in sizes) for sizes in declared)
+    standard = site.node.domain in g.STANDARD
+    inferred = infer_node(site.node, site.inputs) if standard and not complete else declared
+    for index, value in enumerate(site.node.outputs):
+        letters = relation.outputs[index] if relation is not None else None
+        derived = None if letters is None else _by_letters(site, relation, letters)
+        if derived is None and rule is not None and rule.view is not None:
+            rank = views.rank(site)
+            derived = None if rank is None else (UNKNOWN,) * rank
+        shapes.settle(value, [declared[index], inferred[index], derived])
+
+
+def _by_letters(site: Site, relation: Relation | None, letters: tuple[int, ...]) -> Shape:
+    """Sizes of an output: an axis has the size of the input axes that share its letter."""
+    assert relation is not None
     sizes = []
     for letter in letters:
         found = [
@@ -194,27 +224,5 @@ def _outputs(site: Site, relation: Relation, letters: tuple[int, ...] | None) ->
         ]
         wide = [dim for dim in found if dim != ONE]
         unclear = letter in relation.resized or not found or len(set(wide)) > 1
-        sizes.append(Dim(0) if unclear else (wide or found)[0])
+        sizes.append(UNKNOWN if unclear else (wide or found)[0])
     return tuple(sizes)
-
-
-def _settle(value: ir.Value, derived: Shape | None, shapes: Shapes, keep_products: bool) -> None:
-    """Join what inference and the rules say of an output's sizes."""
-    declared = shapes._declared(value)
-    if derived is None or (declared is not None and len(declared) != len(derived)):
-        shapes.dims[value] = declared
-    else:
-        fresh = declared or tuple(Dim(1, (f"{value.name}.{axis}",)) for axis in range(len(derived)))
-        shapes.dims[value] = tuple(
-            own if keep_products or not (stated.static or own == Dim(0)) else stated
-            for own, stated in zip(derived, fresh, strict=True)
-        )
-    if not keep_products and shapes.dims[value] is not None:
-        shapes.dims[value] = tuple(
-            dim if all(s in shapes.sources for s in dim.symbols) else Dim(1, (f"{value.name}.{axis}",))
-            if len(dim.symbols) > 1 or dim.number > 1
-            else dim
-            for axis, dim in enumerate(shapes.dims[value] or ())
-        )
-    if not keep_products:
-        shapes._remember(value)

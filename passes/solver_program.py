@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from scipy.optimize import (  # type: ignore[import-untyped, unused-ignore]
@@ -17,19 +17,24 @@ from scipy.sparse import csr_array  # type: ignore[import-untyped, unused-ignore
 from .solver_network import Demand, Network, Scale
 
 # A limit on nodes, not on time, so that the answer does not depend on the machine.
-_OPTIONS = {"node_limit": 500, "mip_rel_gap": 0.0}
+_OPTIONS: Final = {"node_limit": 100, "mip_rel_gap": 0.0}
 Array = np.ndarray[Any, np.dtype[Any]]
 
+# Branching on a relaxation further than this from the best known cost does not end in useful time,
+# unless the program has few binaries.
+_TIGHT = 0.9
+_SMALL = 60
 # What HiGHS lets a variable be off, relative to the largest sum that this could shift.
 _TOLERANCE = 1e-6
 
 
 def integer_program(
-    network: Network, part: list[int], demands: list[Demand], scale: Scale
+    network: Network, part: list[int], demands: list[Demand], scale: Scale, best: int
 ) -> tuple[list[dict[int, int]], int]:
     """Labellings of the variables of ``demands``, and a lower bound of their packed cost.
 
-    ``network`` numbers its variables by their index in ``part``, ``demands`` as in ``part``.
+    ``network`` numbers its variables by their index in ``part``, ``demands`` as in ``part``;
+    ``best`` is the packed cost of the best known labelling.
 
     Binaries x[v, l] with sum_l x[v, l] = 1, and for every demand the share y in [0, 1] paid:
     y >= sum over the labels l in U of x[u, l] - sum over the labels l in P of x[p, l], per use u.
@@ -47,8 +52,11 @@ def integer_program(
     weights[binaries:] = [demand.weight // scale.unit for demand in demands]
     rules = _rules(unary, columns, demands, binaries)
 
+    relaxed = _proven(_run(weights, 0, rules), weights)
+    if relaxed * scale.unit < _TIGHT * scale.bytes(best) and binaries > _SMALL:
+        return [], relaxed * scale.counts * scale.preferences
     result = _run(weights, binaries, rules)
-    bound = _proven(result, weights)
+    bound = max(relaxed, _proven(result, weights))
     packed = bound * scale.counts * scale.preferences
     found = _labels(result, unary, columns)
     if not found or bound * scale.unit < sum(d.weight for d in demands if d.is_paid(found[0])):

@@ -17,7 +17,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _TABLE_LIMIT = 1 << 16  # entries of one table
 _TABLES_LIMIT = 1 << 22  # entries, roughly, of all tables of a component
 _ROUNDS = 12
-# An integer program of more binaries than this may take minutes.
+# Labels, beyond which not even the relaxed integer program is tried: it would take minutes.
 _PROGRAM_LIMIT = 3000
 
 
@@ -38,7 +38,7 @@ def search(
     bound, labels = _eliminate(_relax(network, held), order + held, {})
     best = network.cost(labels)
     if sum(map(len, network.unary)) <= _PROGRAM_LIMIT:
-        candidates, proven = integer_program(network, part, demands, scale)
+        candidates, proven = integer_program(network, part, demands, scale, best)
         bound = max(bound, proven)
         for candidate in candidates:
             known = {index: candidate[v] for index, v in enumerate(part) if v in candidate}

@@ -227,8 +227,10 @@ class Site:
         return found
 
     def has(self, index: int) -> bool:
-        """Whether an input is given."""
-        return g.input_at(self.node, index) is not None
+        """Whether an input is given; an empty constant, as Resize's ``roi`` was before 13, is not."""
+        value = g.input_at(self.node, index)
+        tensor = g.constant(value)
+        return value is not None and not (tensor is not None and tensor.size == 0)
 
     def parameter(self, name: str, index: int | None = None) -> list[int] | None:
         return g.parameter(self.node, name, index)

@@ -110,7 +110,7 @@ def to_function(move: Move) -> None:
             permute_entries(move, index, move.x, halves=len(port))
     move.node.op_type = function_name(move)
     move.node.domain = DOMAIN
-    given = [value for value in move.node.inputs if value is not None and value.name]
+    given = [value for index, value in enumerate(move.node.inputs) if move.site.has(index)]
     move.node.resize_inputs(len(given))
     for index, value in enumerate(given):
         move.node.replace_input_with(index, value)

@@ -1,0 +1,71 @@
+"""onnx's shape inference: of a whole model, and of one node whose input sizes are known better."""
+
+from __future__ import annotations
+
+import logging
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import ShapeInferencePass
+
+from . import graph as g
+from .arithmetic import read
+from .layout import Dim, Shape
+
+UNKNOWN = Dim(0)
+"""Marks a size that inference does not tell. No size is 0: empty axes have a symbol of their own."""
+
+
+def infer_model(model: ir.Model) -> None:
+    """Let onnx fill in types and shapes, as far as it can."""
+    level = logging.getLogger("onnx_ir").level
+    logging.getLogger("onnx_ir").setLevel(logging.ERROR)
+    try:
+        ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    except (RuntimeError, ValueError, onnx.shape_inference.InferenceError):
+        pass  # the declared shapes and the rule table remain
+    finally:
+        logging.getLogger("onnx_ir").setLevel(level)
+
+
+def infer_node(node: ir.Node, inputs: tuple[Shape | None, ...]) -> list[Shape | None]:
+    """The sizes of a node's outputs, given those of its inputs; ``UNKNOWN`` where they are not told."""
+    nothing: list[Shape | None] = [None] * len(node.outputs)
+    if any(True for _ in g.subgraphs(node)):
+        return nothing
+    symbols: dict[str, Dim] = {}
+    types, data = {}, {}
+    for value, shape in zip(node.inputs, inputs, strict=True):
+        if value is None or not value.name or value.dtype is None:
+            continue
+        for dim in shape or ():
+            symbols[str(dim)] = dim
+        sizes = None if shape is None else [d.number if d.static else str(d) for d in shape]
+        types[value.name] = onnx.helper.make_tensor_type_proto(value.dtype, sizes)
+        tensor = g.constant(value)
+        if tensor is not None and tensor.size <= 64:
+            data[value.name] = ir.to_proto(tensor)
+            data[value.name].name = value.name
+    opset = g.opset_of(node)
+    try:
+        found = onnx.shape_inference.infer_node_outputs(
+            onnx.defs.get_schema(node.op_type, opset),
+            ir.to_proto(node),
+            types,
+            data,
+            opset_imports=[onnx.helper.make_opsetid("", opset)],
+        )
+    except (KeyError, RuntimeError, ValueError, onnx.defs.SchemaError, onnx.shape_inference.InferenceError):
+        return nothing
+    return [_shape(found.get(value.name or ""), symbols) for value in node.outputs]
+
+
+def _shape(proto: onnx.TypeProto | None, symbols: dict[str, Dim]) -> Shape | None:
+    if proto is None or not proto.HasField("tensor_type") or not proto.tensor_type.HasField("shape"):
+        return None
+    return tuple(
+        Dim(dim.dim_value)
+        if dim.HasField("dim_value") and dim.dim_value > 0
+        else symbols.get(dim.dim_param) or (read(dim.dim_param) if dim.dim_param else UNKNOWN)
+        for dim in proto.tensor_type.shape.dim
+    )
