@@ -54,7 +54,8 @@ class Network:
 
     ``shapes`` are the inputs' shapes; ``free`` says per input which axes the ``hw`` variant
     leaves dynamic besides the batch (none: there is no such variant); ``opset`` is the lowest
-    that the TorchScript exporter needs for it.
+    that the TorchScript exporter needs for it; ``gain`` scales
+    the weights, less where a network adds branches without normalising them.
     """
 
     build: Callable[[], nn.Module]
@@ -62,10 +63,9 @@ class Network:
     outputs: tuple[str, ...] = ("y",)
     free: dict[str, dict[int, str]] | None = None
     opset: int = 11
-    batch_axis: int | None = 0
+    gain: float = 1.4
 
 
-IMAGE = {"image": (1, 3, 32, 48)}
 HW = {"image": {2: "height", 3: "width"}}
 
 
@@ -106,8 +106,8 @@ NETWORKS: dict[str, Network] = {
     "mobilevit": image(pretrained.mobilevit, (3, 64, 96), hw=False, opset=14),
     "segformer": image(pretrained.segformer, (3, 64, 96), opset=14),
     "detr": image(pretrained.detr, (3, 64, 96), ("logits", "boxes"), opset=14),
-    "levit": image(pretrained.levit, (3, 64, 64), hw=False),
-    "cvt": image(pretrained.cvt, hw=False),
+    "levit": Network(pretrained.levit, {"image": (1, 3, 64, 64)}, gain=0.8),
+    "cvt": image(pretrained.cvt, opset=12),
     "deeplab": image(dense.DeepLab),
     "ssd": image(dense.Ssd, (3, 48, 40), ("boxes", "scores")),
     "super_resolution": image(dense.SuperResolution, (3, 16, 20)),
@@ -139,7 +139,7 @@ NETWORKS: dict[str, Network] = {
 
 
 @torch.no_grad()
-def randomise(model: nn.Module, seed: int) -> None:
+def randomise(model: nn.Module, seed: int, gain: float) -> None:
     """Give every parameter and statistic a random value that keeps activations near 1."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -158,7 +158,7 @@ def randomise(model: nn.Module, seed: int) -> None:
         elif last.startswith("weight") and x.dim() < 2:
             uniform(x, 0.6, 1.4)
         elif last.startswith("weight"):
-            normal(x, 1.4 * max(1, x[0].numel()) ** -0.5)
+            normal(x, gain * max(1, x[0].numel()) ** -0.5)
         else:  # tokens, position embeddings and biases, anchors, temperatures
             normal(x, 0.5)
     for name, x in model.named_buffers():
@@ -200,7 +200,7 @@ def export(name: str, exporter: str, shapes: str, path: Path) -> None:
     network = NETWORKS[name]
     torch.manual_seed(0)  # what a constructor draws, such as anchors
     model = network.build().eval()
-    randomise(model, seed=sum(map(ord, name)))
+    randomise(model, sum(map(ord, name)), network.gain)
     axes = dynamic_axes(network, shapes)
     # a dynamic axis is traced at a size above 1, or the exporter takes it for a constant
     args = feed(network, {n: {0: 1} if 0 in a else {} for n, a in axes.items()}, 1)
@@ -233,7 +233,7 @@ def export(name: str, exporter: str, shapes: str, path: Path) -> None:
             **common,
         )
     slim(path)
-    grow = {n: {axis: 0 if axis == 0 else 8 for axis in a} for n, a in axes.items()}
+    grow = {n: {axis: 2 if axis == 0 else 8 for axis in a} for n, a in axes.items()}
     for seed, sizes in ((2, {}), (3, grow)):
         if shapes == "static" and seed == 3:
             continue
@@ -241,7 +241,7 @@ def export(name: str, exporter: str, shapes: str, path: Path) -> None:
 
 
 def slim(path: Path) -> None:
-    """Drop doc strings and the exporter's notes on nodes: they are most of the file."""
+    """Drop doc strings and the exporter's notes on nodes; shorten names if the file is large."""
     model = onnx.load(path)
 
     def clean(graph: onnx.GraphProto | onnx.FunctionProto) -> None:
@@ -263,8 +263,41 @@ def slim(path: Path) -> None:
     for function in model.functions:
         clean(function)
     del model.metadata_props[:]
+    if model.ByteSize() > 100_000:
+        shorten(model.graph)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
+
+
+def shorten(graph: onnx.GraphProto) -> None:
+    """Cut the scopes off the names of values and nodes: half of a TorchScript export."""
+    kept = {x.name for x in [*graph.input, *graph.output]} | {""}
+    short = {name: name for name in kept}
+    taken = set(kept)
+
+    def cut(name: str) -> str:
+        if name not in short:
+            base = new = name.rstrip("/").rsplit("/", 1)[-1].rsplit(".", 1)[-1]
+            count = 0
+            while new in taken:
+                count += 1
+                new = f"{base}.{count}"
+            taken.add(new)
+            short[name] = new
+        return short[name]
+
+    def walk(graph: onnx.GraphProto) -> None:
+        for value in [*graph.initializer, *graph.value_info, *graph.input, *graph.output]:
+            value.name = cut(value.name)
+        for node in graph.node:
+            node.input[:] = [cut(x) for x in node.input]
+            node.output[:] = [cut(x) for x in node.output]
+            node.name = f"{node.op_type}/{node.output[0]}"
+            for attribute in node.attribute:
+                if attribute.HasField("g"):
+                    walk(attribute.g)
+
+    walk(graph)
 
 
 @torch.no_grad()
@@ -291,6 +324,7 @@ def main() -> int:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
+    torch.set_num_threads(1)
     OUT.mkdir(exist_ok=True)
     failed = 0
     for name in options.networks or NETWORKS:
