@@ -171,6 +171,26 @@ def _div(a: Dim, b: Dim) -> Dim | None:
     return exact if exact is not None else _named(sympy.floor(expression(a) / expression(b)))
 
 
+def _equal(a: Dim, b: Dim) -> Dim | None:
+    """1 or 0, where that is certain: a size is never negative."""
+    if a.static and b.static:
+        return Dim(int(a == b))
+    negative = (a.static and a.number < 0 < b.number) or (b.static and b.number < 0 < a.number)
+    return Dim(0) if negative else Dim(1) if a == b else None
+
+
+def _where(site: Site, values: Values) -> Integers | None:
+    parts = [values(value) for value in site.node.inputs]
+    if any(part is None for part in parts):
+        return None
+    condition, yes, no = (part or () for part in parts)
+    size = max(len(condition), len(yes), len(no))
+    if any(len(part) not in (1, size) for part in (condition, yes, no)):
+        return None
+    wide = [part * (size if len(part) == 1 else 1) for part in (condition, yes, no)]
+    return tuple(a if c.number else b for c, a, b in zip(*wide, strict=True))
+
+
 def _named(result: sympy.Expr) -> Dim | None:
     """A computed size; None where it is a constant 0, whose product would hide everything else."""
     return None if result == 0 else Dim(int(result)) if result.is_Integer else _monomial(result)
@@ -201,4 +221,6 @@ FOLDS: dict[str, Fold] = {
     "Sub": _binary(_sub),
     "Mul": _binary(_mul),
     "Div": _binary(_div),
+    "Equal": _binary(_equal),
+    "Where": _where,
 }

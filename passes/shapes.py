@@ -81,7 +81,7 @@ class Shapes:
         if not known:
             self.dims[value] = None
             return
-        rank = len(known[-1])
+        rank = len(known[0])
         columns = zip(*(shape for shape in known if len(shape) == rank), strict=True)
         self.dims[value] = tuple(
             self._best(Dim(1, (f"{value.name}.{axis}",)), column) for axis, column in enumerate(columns)
@@ -209,7 +209,8 @@ def _settle(site: Site, relation: Relation | None, rule: Rule | None, shapes: Sh
         if derived is None and rule is not None and rule.view is not None:
             rank = views.rank(site)
             derived = None if rank is None else (UNKNOWN,) * rank
-        shapes.settle(value, [declared[index], inferred[index], derived])
+        told = rule.sizes(site) if rule is not None and rule.sizes is not None and index == 0 else None
+        shapes.settle(value, [declared[index], inferred[index], derived, told])
 
 
 def _by_letters(site: Site, relation: Relation | None, letters: tuple[int, ...]) -> Shape:

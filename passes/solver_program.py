@@ -38,8 +38,9 @@ def integer_program(
 
     Binaries x[v, l] with sum_l x[v, l] = 1, and for every demand the share y in [0, 1] paid:
     y >= sum over the labels l in U of x[u, l] - sum over the labels l in P of x[p, l], per use u.
-    First the bytes are minimised, then, with those held, Transposes and preference. The bounds
-    concede the tolerance of floating point: what it leaves open counts as unproven.
+    Bytes, Transposes and preference are minimised one after another, each with those before it
+    held at their optimum, and each only if the one before is proven. The bounds concede the
+    tolerance of floating point: what it leaves open counts as unproven.
     """
     named = {variable for demand in demands for variable in demand.variables()}
     unary = {v: network.unary[index] for index, v in enumerate(part) if v in named}
@@ -48,28 +49,39 @@ def integer_program(
     for variable, costs in unary.items():
         columns[variable] = binaries
         binaries += len(costs)
-    weights = np.zeros(binaries + len(demands))
+    # The objectives: bytes and Transposes of the demands, penalties of the labels.
+    weights, counts, penalties = np.zeros((3, binaries + len(demands)))
     weights[binaries:] = [demand.weight // scale.unit for demand in demands]
+    counts[binaries:] = 1
+    for variable, costs in unary.items():
+        # Packed costs of demands are multiples of `preferences`; what remains is the penalty.
+        where = slice(columns[variable], columns[variable] + len(costs))
+        penalties[where] = [cost % scale.preferences for cost in costs]
     rules = _rules(unary, columns, demands, binaries)
 
     relaxed = _proven(_run(weights, 0, rules), weights)
     if relaxed * scale.unit < _TIGHT * scale.bytes(best) and binaries > _SMALL:
         return [], relaxed * scale.counts * scale.preferences
-    result = _run(weights, binaries, rules)
-    bound = max(relaxed, _proven(result, weights))
-    packed = bound * scale.counts * scale.preferences
-    found = _labels(result, unary, columns)
-    if not found or bound * scale.unit < sum(d.weight for d in demands if d.is_paid(found[0])):
-        return found, packed
-
-    minor = np.full(len(weights), float(scale.preferences))
-    for variable, costs in unary.items():
-        # Packed costs of demands are multiples of `preferences`; what remains is the penalty.
-        penalties = [cost % scale.preferences for cost in costs]
-        minor[columns[variable] : columns[variable] + len(costs)] = penalties
-    rules.append(LinearConstraint(csr_array(weights[None]), -np.inf, bound + 0.5))
-    result = _run(minor, binaries, rules)
-    return found + _labels(result, unary, columns), packed + _proven(result, minor)
+    found: list[dict[int, int]] = []
+    bounds = [0, 0, 0]
+    for level, objective in enumerate((weights, counts, penalties)):
+        result = _run(objective, binaries, rules)
+        bounds[level] = _proven(result, objective)
+        labels = _labels(result, unary, columns)
+        if labels is None:
+            break
+        found.append(labels)
+        paid = [demand for demand in demands if demand.is_paid(labels)]
+        reached = (
+            sum(demand.weight for demand in paid) // scale.unit,
+            len(paid),
+            sum(costs[labels[v]] % scale.preferences for v, costs in unary.items()),
+        )
+        if list(reached[: level + 1]) != bounds[: level + 1]:
+            break
+        rules.append(LinearConstraint(csr_array(objective[None]), -np.inf, bounds[level] + 0.5))
+    bounds[0] = max(bounds[0], relaxed)
+    return found, (bounds[0] * scale.counts + bounds[1]) * scale.preferences + bounds[2]
 
 
 def _rules(
@@ -123,12 +135,10 @@ def _proven(result: OptimizeResult, costs: Array) -> int:
 
 def _labels(
     result: OptimizeResult, unary: dict[int, list[int]], columns: dict[int, int]
-) -> list[dict[int, int]]:
+) -> dict[int, int] | None:
     if result.x is None:
-        return []
-    return [
-        {
-            variable: int(np.argmax(result.x[columns[variable] : columns[variable] + len(costs)]))
-            for variable, costs in unary.items()
-        }
-    ]
+        return None
+    return {
+        variable: int(np.argmax(result.x[columns[variable] : columns[variable] + len(costs)]))
+        for variable, costs in unary.items()
+    }

@@ -72,7 +72,7 @@ RULES: dict[str, Rule] = {
     "Squeeze": view(views.squeeze),
     "Unsqueeze": view(views.unsqueeze),
     # An entry per axis; shapes; lookups.
-    "Expand": Rule(shaping.expand, shaping.move_expand),
+    "Expand": Rule(shaping.expand, shaping.move_expand, sizes=shaping.expanded),
     "Tile": Rule(shaping.tile, shaping.move_tile),
     "Pad": Rule(shaping.pad, shaping.move_pad),
     "Slice": Rule(shaping.slicing, shaping.move_slice),
@@ -81,7 +81,9 @@ RULES: dict[str, Rule] = {
     "OneHot": Rule(shaping.one_hot, shaping.move_one_hot),
     "Shape": Rule(shaping.shape, shaping.move_shape),
     "Size": Rule(shaping.size),
-    "ConstantOfShape": Rule(shaping.constant_of_shape, shaping.move_constant_of_shape),
+    "ConstantOfShape": Rule(
+        shaping.constant_of_shape, shaping.move_constant_of_shape, sizes=shaping.stated(0)
+    ),
     "ReverseSequence": Rule(shaping.reverse_sequence),
     "Trilu": Rule(shaping.last_two_fixed),
     "Det": Rule(shaping.last_two_fixed),
@@ -107,7 +109,9 @@ RULES: dict[str, Rule] = {
     "GroupNormalization": spatial("n c s, -, - -> n c s"),
     "LRN": spatial("n c s -> n c s"),
     "Upsample": spatial("n c s, * -> n c s'", unless=resizes_other_axes),
-    "Resize": spatial("n c s, **, *, * -> n c s'", unless=resizes_other_axes),
+    "Resize": spatial(
+        "n c s, **, *, * -> n c s'", unless=resizes_other_axes, sizes=shaping.stated(3)
+    ),
     "DepthToSpace": spatial("n c s -> n d s'"),
     "SpaceToDepth": spatial("n c s -> n d s'"),
     "GridSample": spatial("n c s, - -> n c s'"),

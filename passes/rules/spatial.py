@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .. import graph as g
+from ..layout import Shape
 from .relation import Letters, Move, Relation, Rule, Site, barrier
 from .shaping import permute_entries
 
@@ -81,6 +82,7 @@ def spatial(
     text: str,
     rewrite: Callable[[Move], None] | None = None,
     unless: Callable[[Site], str] = lambda site: "",
+    sizes: Callable[[Site], Shape | None] | None = None,
 ) -> SpatialRule:
     """A row. ``unless`` gives a reason for which a node has to stay in the source's order, or ``""``."""
     equation = Equation(text)
@@ -98,7 +100,7 @@ def spatial(
             outputs=relation.outputs[: len(site.node.outputs)],
         )
 
-    return SpatialRule(relate, rewrite or to_function, equation=equation)
+    return SpatialRule(relate, rewrite or to_function, sizes=sizes, equation=equation)
 
 
 def to_function(move: Move) -> None:
