@@ -21,7 +21,7 @@ import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
-from onnx_nhwc import wire
+from onnx_nhwc import weights, wire
 from onnx_nhwc.passes.errors import FileError, UsageError
 from onnx_nhwc.weights import Origin, in_memory
 from onnx_nhwc.writing import write_external, write_single
@@ -66,10 +66,12 @@ def read(path: str | os.PathLike[str]) -> ir.Model:
 
 
 def from_proto(proto: onnx.ModelProto) -> ir.Model:
-    """Return an ``ir.Model`` with the content of ``proto``, which it shares nothing with."""
-    copy = onnx.ModelProto()  # renaming a value of an ir.Model renames the tensor in its proto
-    copy.CopyFrom(proto)
-    return _deserialize(copy, "the model")
+    """Return ``proto`` as an ``ir.Model``; it must not change as long as that is in use.
+
+    Raises:
+        FileError: It is no valid model.
+    """
+    return _deserialize(proto, "the model")
 
 
 def _parse(path: Path, location: str) -> onnx.ModelProto:
@@ -100,7 +102,7 @@ def _parse(path: Path, location: str) -> onnx.ModelProto:
 
 def _deserialize(proto: onnx.ModelProto, name: str) -> ir.Model:
     try:
-        return ir.serde.deserialize_model(proto)
+        return weights.from_proto(proto)
     except Exception as error:  # onnx_ir wraps whatever went wrong, several levels deep
         cause: BaseException = error
         while cause.__cause__ is not None:

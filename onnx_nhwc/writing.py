@@ -6,7 +6,6 @@ was re-laid is a view of such a weight, which is put into its order piece by pie
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,7 +16,7 @@ import onnx
 import onnx_ir as ir
 
 from onnx_nhwc import wire
-from onnx_nhwc.weights import release, serialize
+from onnx_nhwc.weights import in_order, is_plain, release, serialize
 
 __all__ = ["write_external", "write_single"]
 
@@ -28,7 +27,6 @@ _EXTERNAL = 1024  # bytes; smaller weights stay in the model, where runtimes loo
 _STREAMED = 4096  # bytes; streaming a smaller weight gains nothing
 _ALIGNMENT = 64  # bytes, so that every type is aligned when mapped
 _PIECE = 1 << 24  # bytes of a weight that are put in order at a time
-_TILE = 16  # columns; transposing this many at a time keeps within the cache: 4x as fast
 
 
 def write_single(model: ir.Model, path: Path) -> bool:
@@ -130,7 +128,7 @@ def _stream(tensor: ir.TensorProtocol, file: BinaryIO) -> None:
     start = file.tell()
     if isinstance(tensor, ir.LazyTensor):
         tensor = tensor.raw()  # evaluate, and keep nothing of it
-    if isinstance(tensor, ir.Tensor) and _is_plain(tensor.dtype):
+    if isinstance(tensor, ir.Tensor) and is_plain(tensor.dtype):
         for piece in _pieces(tensor.numpy()):
             file.write(piece.reshape(-1).view(np.uint8).data)
     elif isinstance(tensor, ir.ExternalTensor):
@@ -141,30 +139,14 @@ def _stream(tensor: ir.TensorProtocol, file: BinaryIO) -> None:
         raise AssertionError(f"weight '{tensor.name}' is not of its size, {tensor.nbytes} bytes")
 
 
-def _is_plain(dtype: ir.DataType) -> bool:
-    """Is a value of this type in memory what it is in a file?"""
-    return dtype.bitwidth >= 8 and sys.byteorder == "little"
-
-
 def _pieces(array: Array) -> Iterator[Array]:
     """Yield the elements of ``array`` in order, in contiguous arrays of a bounded size."""
     if array.flags.c_contiguous:
         yield array
     elif array.nbytes <= _PIECE or array.ndim < 2:
-        yield _in_order(array)
+        yield in_order(array)
     else:
         rows = max(1, _PIECE * len(array) // array.nbytes)
         for start in range(0, len(array), rows):
             part = array[start : start + rows]
             yield from _pieces(part[0] if rows == 1 else part)
-
-
-def _in_order(array: Array) -> Array:
-    """Return a contiguous copy; a transposed matrix is copied in tiles that fit the cache."""
-    strides = [abs(s) for s, d in zip(array.strides, array.shape, strict=True) if d > 1]
-    if array.ndim < 2 or not strides or strides[-1] == min(strides):
-        return np.ascontiguousarray(array)
-    copy = np.empty(array.shape, array.dtype)
-    for start in range(0, array.shape[-1], _TILE):
-        copy[..., start : start + _TILE] = array[..., start : start + _TILE]
-    return copy
