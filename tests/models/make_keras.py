@@ -43,6 +43,17 @@ SIZE = (64, 96)  # the smallest that leaves 2 x 3 pixels in front of the global 
 OPSETS = {"static": 17, "batch": 13}
 
 
+def randomise(model: keras.Model) -> None:
+    """Move normalisations away from 0 and 1, or their biases are folded into nothing."""
+    rng = np.random.default_rng(1)
+    for weight in model.weights:
+        kind = weight.path.rsplit("/", 1)[-1]
+        if kind in {"gamma", "moving_variance"}:
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+        elif kind in {"beta", "moving_mean", "bias"}:
+            weight.assign(rng.normal(0, 0.2, weight.shape))
+
+
 def export(name: str, order: str, shapes: str) -> onnx.ModelProto:
     """Build a network with seeded weights, convert it, take the weights out."""
     keras.utils.set_random_seed(1)
@@ -53,6 +64,7 @@ def export(name: str, order: str, shapes: str) -> onnx.ModelProto:
         model = NETWORKS[name](shape)
     finally:
         keras.config.set_image_data_format(before)
+    randomise(model)
     spec = tf.TensorSpec((1 if shapes == "static" else None, *shape), tf.float32, name="image")
     graph, _ = tf2onnx.convert.from_function(
         tf.function(lambda image: model(image, training=False)),

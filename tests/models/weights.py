@@ -35,15 +35,19 @@ ACTIVATIONS = {"Relu", "Clip", "Mul", "Sigmoid", "PRelu", "LeakyRelu"}
 MOVES = VIEWS | {"Concat", "MaxPool", "AveragePool", "Dropout", "LRN", "Flatten", "Pad"}
 
 
-def fill(model: onnx.ModelProto, seed: int = 0) -> onnx.ModelProto:
+def fill(
+    model: onnx.ModelProto, seed: int = 0, gain: float = 1.0, last: float = 1.0
+) -> onnx.ModelProto:
     """Replace constant weights by random ones; edits ``model`` and returns it.
 
     Replaced are the results of ``ConstantOfShape`` over an initializer, and the float initializers
     of the operators in WEIGHTED, scalars excepted (the nine networks keep small ones, as they were
-    trained, which do not fit random ones around them). What a weight is for decides its distribution, such that
-    activations stay near 1 and every channel differs: kernels and matrices are scaled by
-    fan-in, less in front of a residual sum; variances lie in [0.5, 1.5]; scales around 1;
-    biases and means are small. A weight depends on ``seed`` and its own name only.
+    trained, which do not fit random ones around them). What a weight is for decides its
+    distribution, such that activations stay near 1 and every channel differs: kernels and
+    matrices are scaled by fan-in, less in front of a residual sum; variances lie in [0.5, 1.5];
+    scales around 1; biases and means are small. A weight depends on ``seed`` and its own name
+    only. ``gain`` multiplies the kernels of convolutions, ``last`` the matrices: for networks
+    whose activations fade or whose class scores saturate otherwise.
     """
     graph = model.graph
     uses = _Uses(graph)
@@ -53,13 +57,13 @@ def fill(model: onnx.ModelProto, seed: int = 0) -> onnx.ModelProto:
     for node in list(graph.node):
         if node.op_type == "ConstantOfShape" and node.input[0] in known:
             shape = tuple(int(size) for size in numpy_helper.to_array(known[node.input[0]]))
-            filled.append(_random(node.output[0], shape, uses, seed))
+            filled.append(_random(node.output[0], shape, uses, seed, gain, last))
             graph.node.remove(node)
     for tensor in graph.initializer:
         if tensor.data_type == onnx.TensorProto.FLOAT and math.prod(tensor.dims) > 1:
             reader, _ = next(uses.of(tensor.name), (None, 0))
             if reader is not None and reader.op_type in WEIGHTED:
-                filled.append(_random(tensor.name, tuple(tensor.dims), uses, seed))
+                filled.append(_random(tensor.name, tuple(tensor.dims), uses, seed, gain, last))
     done = {x.name for x in filled}
     used = {name for node in graph.node for name in node.input} - done
     kept = [x for x in graph.initializer if x.name in used]
@@ -139,7 +143,9 @@ class _Uses:
         )
 
 
-def _random(name: str, shape: tuple[int, ...], uses: _Uses, seed: int) -> onnx.TensorProto:
+def _random(
+    name: str, shape: tuple[int, ...], uses: _Uses, seed: int, gain: float, last: float
+) -> onnx.TensorProto:
     """The random weight ``name``, by what its first reader does with it."""
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     node, port = next(uses.of(name), (None, 0))
@@ -148,12 +154,12 @@ def _random(name: str, shape: tuple[int, ...], uses: _Uses, seed: int) -> onnx.T
     value -= 0.5
     value *= 12**0.5  # variance 1
     if kind in {"Conv", "ConvTranspose"} and port == 1 and node is not None:
-        gain = 1.4 if uses.rectified(node) else 1.0
+        gain *= 1.4 if uses.rectified(node) else 1.0
         gain *= 0.4 if uses.ends_in_sum(node) else 1.0
         value *= gain * math.prod(shape[1:]) ** -0.5
     elif kind in {"Gemm", "MatMul"} and port == 1 and node is not None:
         transposed = any(a.name == "transB" and a.i for a in node.attribute)
-        value *= shape[-1 if transposed else -2] ** -0.5
+        value *= last * shape[-1 if transposed else -2] ** -0.5
     elif (kind, port) == ("BatchNormalization", 4):
         value = rng.random(shape, np.float32) + np.float32(0.5)
     elif (kind, port) == ("BatchNormalization", 1) or kind in {"Mul", "Div"}:

@@ -89,16 +89,17 @@ def reductions(b: Builder) -> None:
     out = [
         b.op("Mul", y, b.reduce("ReduceMean", y, [2, 3])),
         b.op("Add", y, b.reduce("ReduceMax", y, [1])),
-        b.op("Sub", y, b.reduce("ReduceSum", y, [3], 0)) if b.w == b.h == b.c else y,
         b.reduce("ReduceL2", y, [2, 3], 0),
         b.reduce("ReduceSum", y, [1], 0),
         b.reduce("ReduceMin", y, [-1], 0),
         b.reduce("ReduceMean", y, [0, 2], 0),
         b.reduce("ReduceLogSumExp", y, [-3, -1], 0),
-        b.op("ReduceSumSquare", y, keepdims=0),
-        b.op("ReduceProd", b.op("Tanh", y), keepdims=1),
+        b.reduce("ReduceProd", b.op("Cos", y), [2]),
+        b.op("Mul", b.op("ReduceSumSquare", y, keepdims=0), b.floats(0.01)),
     ]
-    b.output(*(b.op("Sigmoid", z) for z in out))
+    if b.n == b.c == b.h == b.w and not b.dynamic:  # axes slide to the right
+        out.append(b.op("Sub", y, b.reduce("ReduceMean", y, [3], 0)))
+    b.output(*(b.op("Neg", z) for z in out))
 
 
 def channel_gate(b: Builder) -> None:
@@ -378,10 +379,12 @@ def clip_dropout(b: Builder) -> None:
         y = b.op("Clip", y, min=-0.5, max=0.7)
     else:
         y = b.op("Clip", y, b.floats(-0.5), b.floats(0.7))
+    if b.opset < 10:  # a mask of floats, all zero in onnxruntime
+        b.output(b.op("Selu", b.same(b.op("Dropout", y, ratio=0.3))))
+        return
     y, mask = b.ops("Dropout", y, outputs=2)
-    y = b.op("Selu", b.same(y))
-    b.output(y)
-    b.output(mask, dtype=TensorProto.BOOL if b.opset >= 10 else TensorProto.FLOAT)
+    b.output(b.op("Selu", b.same(y)))
+    b.output(mask, dtype=TensorProto.BOOL)
 
 
 def variadic(b: Builder) -> None:

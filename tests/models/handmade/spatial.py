@@ -235,9 +235,10 @@ def resize(b: Builder) -> None:
     )
     roi = b.floats([]) if b.opset < 13 else ""
     out = [b.op("Resize", y, roi, scales, mode=mode, **more) for mode, more in modes]
-    sizes = b.const([b.n, b.c, b.h + 3, b.w - 2])
-    empty = b.floats([]) if b.opset < 13 else ""
-    out.append(b.op("Resize", y, roi, empty, sizes, mode="linear"))
+    if not b.dynamic:
+        sizes = b.const([b.n, b.c, b.h + 3, b.w - 2])
+        empty = b.floats([]) if b.opset < 13 else ""
+        out.append(b.op("Resize", y, roi, empty, sizes, mode="linear"))
     b.output(*(b.same(z) for z in out))
 
 
@@ -389,7 +390,7 @@ CASES: dict[str, Case] = {
     "layer_norm_last": Case(layer_norm_last, (13, 17, 18), dynamic=DYNAMIC),
     "layer_norm_axes": Case(layer_norm_axes),
     "grn": Case(grn, (13, 18), dynamic=DYNAMIC),
-    "resize": Case(resize, (11, 13, 18), dynamic=("", "n")),
+    "resize": Case(resize, (11, 13, 18), dynamic=DYNAMIC),
     "resize_crop": Case(resize_crop),
     "resize_axes": Case(resize_axes, (18, 21)),
     "upsample": Case(upsample, (7, 9), dynamic=DYNAMIC),

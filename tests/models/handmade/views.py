@@ -229,7 +229,7 @@ def split_squeeze(b: Builder) -> None:
     y = b.same(b.x())
     for axis in (0, 1, 2, 3, 4, -1, -3):
         y = b.squeeze("Unsqueeze", y, [axis])
-        y = b.op("Sigmoid", y)
+        y = b.op("LeakyRelu", y, alpha=0.5)
         y = b.squeeze("Squeeze", y, [axis])
     b.output(b.same(y))
 
