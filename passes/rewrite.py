@@ -57,6 +57,8 @@ class _Rewriter:
         self.chains: dict[tuple[ir.Value, Step], ir.Value] = {}
         self.constants: dict[tuple[int, Stored], ir.Value] = {}
         self.moved: dict[ir.Value, Moved] = {}
+        self.declared = {v: v.shape for graph in flow.model.graphs() for v in graph.outputs}
+        """Shapes of the outputs before anything is moved."""
         self.forms: dict[ir.Node, tuple[list[Form | None], list[Form | None]]] = {}
 
     def run(self) -> Rewritten:
@@ -281,7 +283,7 @@ class _Rewriter:
         new = self._read(old, wanted, f"output '{old.name}'")
         if new is old:
             return
-        name, dtype, shape = old.name, old.dtype, old.shape
+        name, dtype, shape = old.name, old.dtype, self.declared[old]
         producer = new.producer()
         if producer is None or new.graph is not graph or new.is_graph_output():
             new = self.edits.node(
