@@ -142,7 +142,7 @@ def _locate_weights(model: ir.Model, path: Path, real: Path) -> None:
         for value in graph.initializers.values():
             if isinstance(value.const_value, ir.ExternalTensor):
                 value.const_value = located(value.const_value)
-    for node in ir.traversal.RecursiveGraphIterator(model.graph):
+    for node in weights.nodes(model):
         for attribute in list(node.attributes.values()):
             if isinstance(attribute.value, ir.ExternalTensor):
                 tensor = in_memory(located(attribute.value))

@@ -24,6 +24,10 @@ __all__ = ["Verification", "verify"]
 Array = npt.NDArray[Any]
 Values = Mapping[str, tuple[str, tuple[int, ...]]]
 
+_RANDOM = (
+    *("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike"),
+    *("RandomUniform", "RandomUniformLike"),
+)
 _AT_A_TIME = 32  # intermediate values that are held at a time
 
 
@@ -122,11 +126,24 @@ def verify(
         for name, a, b in zip(names, expected, actual, strict=True)
     )
     first = ""
+    if not all(entry.ok for entry in compared):
+        _refuse_random(source)
     if values and not all(entry.ok for entry in compared):
         models = (source, fed), (converted, stored)
         first = _first_difference(*models, values, rtol, atol)
     shapes = {name: tuple(value.shape) for name, value in fed.items()}
     return Verification(compared, shapes, first, time.perf_counter() - start)
+
+
+def _refuse_random(source: Model) -> None:
+    """Raise a VerificationError if no two runs of the source need to agree."""
+    for node in operators(source):
+        if node.op_type in _RANDOM and node.domain in ("", "ai.onnx"):
+            raise VerificationError(
+                "it draws random numbers, so that results cannot be compared",
+                "Use --no-verify to convert the model unverified.",
+                node=f"{node.op_type} '{node.name or node.output[0]}'",
+            )
 
 
 def _perm(layouts: Mapping[str, tuple[int, ...]], name: str, value: Array) -> tuple[int, ...]:

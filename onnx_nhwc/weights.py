@@ -20,6 +20,7 @@ __all__ = [
     "in_memory",
     "in_order",
     "is_plain",
+    "nodes",
     "release",
     "serialize",
     "to_proto",
@@ -93,13 +94,20 @@ def from_proto(proto: onnx.ModelProto) -> ir.Model:
         for value in graph.initializers.values():
             if value.const_value is not None:
                 value.const_value = _own(value.const_value)
-    for node in model.graph.all_nodes():
+    for node in nodes(model):
         for attribute in list(node.attributes.values()):
             if isinstance(attribute.value, ir.TensorProtoTensor):
                 node.attributes[attribute.name] = ir.AttrTensor(
                     attribute.name, _own(attribute.value)
                 )
     return model
+
+
+def nodes(model: ir.Model) -> Iterator[ir.Node]:
+    """Yield all nodes: of the main graph, of subgraphs and of functions."""
+    yield from model.graph.all_nodes()
+    for function in model.functions.values():
+        yield from function.all_nodes()
 
 
 def _own(tensor: ir.TensorProtocol) -> ir.TensorProtocol:

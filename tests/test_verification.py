@@ -258,6 +258,21 @@ def test_a_model_that_does_not_run() -> None:
         verify(model, model)
 
 
+def test_random_numbers_are_no_fault() -> None:
+    """onnxruntime's seeds depend on a node's place in the graph, which a conversion may change."""
+    nodes = [
+        helper.make_node("RandomNormalLike", ["x"], ["noise"], name="noise"),
+        helper.make_node("Add", ["x", "noise"], ["y"]),
+    ]
+    moved = [helper.make_node("Abs", ["x"], ["unused"]), *nodes]
+    layouts: dict[str, Any] = {"inputs": {}, "outputs": {}}
+    source, converted = (
+        model_of(each, {"x": [5]}, {"y": [5]}, layouts=layouts) for each in (nodes, moved)
+    )
+    with pytest.raises(VerificationError, match="RandomNormalLike 'noise': it draws random"):
+        verify(source, converted)
+
+
 def test_other_outputs() -> None:
     nodes = [helper.make_node("Relu", ["x"], ["z"])]
     other = model_of(nodes, {"x": [1]}, {"z": [1]}, layouts={"inputs": {}, "outputs": {}})
