@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,12 @@ def usable(case: Case, y: NDArray[Any]) -> None:
         assert y.std() > 1e-5
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if not case.heavy], ids=str)
+def cases() -> Iterator[Any]:
+    for case in CASES:
+        yield pytest.param(case, id=case.name, marks=[pytest.mark.slow] if case.heavy else [])
+
+
+@pytest.mark.parametrize("case", cases())
 def test_model_is_fit_for_use(case: Case) -> None:
     model = case.load()
     if case.name.split("/")[1].split(".")[0] not in UNCHECKED:

@@ -176,9 +176,7 @@ def _light() -> list[Case]:
             "own_transposes": 16 if name == "shufflenet" else 0,
         }
         cases.append(Case(f"light/{name}", filled=True, heavy=name in HEAVY, **more))
-        cases.append(
-            Case(f"light/{name}.shipped", degenerate=True, heavy=name in HEAVY, **more)
-        )
+        cases.append(Case(f"light/{name}.shipped", degenerate=True, heavy=name in HEAVY, **more))
     return cases
 
 

@@ -90,7 +90,11 @@ def main() -> None:
                 onnx.checker.check_model(model, full_check=True)
                 session = onnxruntime.InferenceSession(model.SerializeToString())
                 size = (1, *SIZE, 3) if order == "last" else (1, 3, *SIZE)
-                image = np.random.default_rng(1).normal(0, 60 if "efficient" in name else 1, size).astype(np.float32)
+                image = (
+                    np.random.default_rng(1)
+                    .normal(0, 60 if "efficient" in name else 1, size)
+                    .astype(np.float32)
+                )
                 (y,) = session.run(None, {session.get_inputs()[0].name: image})
                 print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB, max {y.max():.3g}")
 

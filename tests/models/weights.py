@@ -81,7 +81,7 @@ def fill(
 
 
 def hollow(model: onnx.ModelProto, limit: int = 64) -> onnx.ModelProto:
-    """Replace float initializers above ``limit`` elements by ``ConstantOfShape``; edits ``model``."""
+    """Put ``ConstantOfShape`` for float initializers above ``limit`` elements; edits ``model``."""
     graph = model.graph
     kept, nodes = [], []
     for tensor in graph.initializer:
@@ -125,7 +125,9 @@ class _Uses:
     def ends_in_sum(self, node: onnx.NodeProto) -> bool:
         """Whether a result reaches a residual sum with only per-channel constants between."""
         for reader, _ in self.readers.get(node.output[0], ()):
-            affine = reader.op_type in {"Mul", "Add"} and not self.constants.isdisjoint(reader.input)
+            affine = reader.op_type in {"Mul", "Add"} and not self.constants.isdisjoint(
+                reader.input
+            )
             if reader.op_type == "BatchNormalization" or affine:
                 if self.ends_in_sum(reader):
                     return True
@@ -138,9 +140,7 @@ class _Uses:
         maker = self.makers.get(node.input[0])
         if maker is None:
             return False
-        return maker.op_type in ACTIVATIONS or (
-            maker.op_type in MOVES and self.rectified(maker)
-        )
+        return maker.op_type in ACTIVATIONS or (maker.op_type in MOVES and self.rectified(maker))
 
 
 def _random(

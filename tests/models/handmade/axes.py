@@ -53,9 +53,7 @@ def embedding(b: Builder) -> None:
 def softmax(b: Builder) -> None:
     """Softmax and its kin; before opset 13 they flatten around their axis."""
     y = b.same(b.x())
-    out = []
-    for axis in (1, 2, 3, -1, 0):
-        out.append(b.op("Softmax", y, axis=axis))
+    out = [b.op("Softmax", y, axis=axis) for axis in (1, 2, 3, -1, 0)]
     out.append(b.op("LogSoftmax", b.same(y), axis=1))
     out.append(b.op("Softmax", y))
     b.output(*(b.op("Mul", z, b.floats(4)) for z in out))

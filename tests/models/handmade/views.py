@@ -6,7 +6,7 @@ from .builder import Builder, Case
 
 
 def channel_shuffle(b: Builder) -> None:
-    """n (g k) h w -> n g k h w -> n k g h w -> n (k g) h w, twice, with a depthwise one between."""
+    """Shuffle n (g k) h w -> n g k h w -> n k g h w -> n (k g) h w, twice, depthwise between."""
     y = b.conv(b.x(), b.c, b.c, 1, group=b.g)
     for _ in range(2):
         y = b.reshape(y, b.n, b.g, b.k, b.h, b.w)
@@ -68,7 +68,7 @@ def reverse_axes(b: Builder) -> None:
 
 
 def flatten_dense(b: Builder) -> None:
-    """n c h w -> n (c h w) -> Gemm, with the weight either way round."""
+    """From n c h w -> n (c h w) into Gemm, with the weight either way round."""
     y = b.op("Relu", b.same(b.x()))
     size = b.c * b.h * b.w
     y = b.op("Flatten", y)
@@ -217,7 +217,7 @@ def reshape_zero(b: Builder) -> None:
 
 
 def split_channels(b: Builder) -> None:
-    """n (g k) h w -> n g k h w, a sum over g: stays 5-D, then 4-D with fewer channels."""
+    """Split n (g k) h w -> n g k h w, a sum over g: stays 5-D, then 4-D with fewer channels."""
     y = b.reshape(b.same(b.x()), b.n, b.g, b.k, b.h, b.w)
     weights = b.op("Softmax", y, axis=1)
     y = b.reduce("ReduceSum", b.op("Mul", y, weights), [1], 0)
@@ -235,7 +235,7 @@ def split_squeeze(b: Builder) -> None:
 
 
 def squeeze_excite(b: Builder) -> None:
-    """n c 1 1 -> n c, two dense layers, n c -> n c 1 1, a product."""
+    """Gate: n c 1 1 -> n c, two dense layers, n c -> n c 1 1, a product."""
     y = b.same(b.x())
     z = b.squeeze("Squeeze", b.op("GlobalAveragePool", y), [2, 3])
     z = b.op("Relu", b.op("Gemm", z, b.weight(b.c, 4), b.vector(4)))
@@ -244,7 +244,7 @@ def squeeze_excite(b: Builder) -> None:
 
 
 def yolo_head(b: Builder) -> None:
-    """n (a k) h w -> n a k h w -> n a h w k -> n (a h w) k, with its Sigmoid and its grid."""
+    """From n (a k) h w -> n a k h w -> n a h w k -> n (a h w) k, with its Sigmoid and its grid."""
     y = b.reshape(b.same(b.x()), b.n, b.g, b.k, b.h, b.w)
     y = b.op("Sigmoid", b.transpose(y, 0, 1, 3, 4, 2))
     grid = b.vector(1, 1, b.h, b.w, b.k)
