@@ -199,14 +199,28 @@ class _Carrier:
     ) -> None:
         relation = self.flow.shapes.relations[node]
         dims = self.flow.shape(value)
-        if letters is None or dims is None or relation.native is not None:
+        if letters is None or dims is None:
             return
         found = factors(order, dims) if parts is None else list(parts)
         if found is None:
             return
         wanted = extend(relation, letters, dims, found)
-        if relation.admits(wanted):
+        if relation.native is not None:
+            self._try_exchanged(node, relation, wanted)
+        elif relation.admits(wanted):
             self._label(node, wanted, image and self._is_image(node, relation, letters, dims))
+
+
+    def _try_exchanged(self, node: ir.Node, relation: Relation, wanted: Arrangement) -> None:
+        """A spatial operator can run with its image's axes in another order."""
+        image = relation.image_order(wanted)
+        if len(image) < 2 or image == relation.image or any(p.size is not None for p in wanted):
+            return
+        for last in (True, False):
+            order = relation.exchanged(last, image)
+            port = [p.letter for p in order if p.letter in (relation.inputs[0] or ())]
+            if port == [p.letter for p in wanted if p.letter in (relation.inputs[0] or ())]:
+                self._label(node, order, False)
 
 
 class _Chooser:
@@ -250,12 +264,10 @@ class _Chooser:
 
     def _node_labels(self, node: ir.Node) -> list[tuple[Arrangement, bool]]:
         relation = self.flow.shapes.relations[node]
-        if relation.native is not None:
-            order = arrangement(relation.native) if self.target.native else relation.identity
-            return [(order, True)]
         labels = [
             (order, image)
             for order, image in self.carried.labels[node].items()
+            if relation.native is None or relation.is_last(order) == self.target.native
             if self._keys_exist(node, relation, order)
         ]
         return labels or [(relation.identity, False)]

@@ -16,13 +16,24 @@ UNKNOWN = Dim(0)
 """Marks a size that inference does not tell. No size is 0: empty axes have a symbol of their own."""
 
 
+REFUSALS = (
+    KeyError,
+    RuntimeError,
+    ValueError,
+    onnx.checker.ValidationError,
+    onnx.defs.SchemaError,
+    onnx.shape_inference.InferenceError,
+)
+"""What onnx raises where it cannot tell."""
+
+
 def infer_model(model: ir.Model) -> None:
     """Let onnx fill in types and shapes, as far as it can."""
     level = logging.getLogger("onnx_ir").level
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)
     try:
         ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
-    except (RuntimeError, ValueError, onnx.shape_inference.InferenceError):
+    except REFUSALS:
         pass  # the declared shapes and the rule table remain
     finally:
         logging.getLogger("onnx_ir").setLevel(level)
@@ -55,7 +66,7 @@ def infer_node(node: ir.Node, inputs: tuple[Shape | None, ...]) -> list[Shape | 
             data,
             opset_imports=[onnx.helper.make_opsetid("", opset)],
         )
-    except (KeyError, RuntimeError, ValueError, onnx.defs.SchemaError, onnx.shape_inference.InferenceError):
+    except REFUSALS:
         return nothing
     return [_shape(found.get(value.name or ""), symbols) for value in node.outputs]
 

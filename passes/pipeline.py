@@ -16,6 +16,7 @@ from .errors import UsageError
 from .flow import Flow, analyse
 from .lower import lower
 from .normalize import normalize
+from .recognize import recognize
 from .rewrite import Rewritten, rewrite
 from .rules import RULES
 from .shapes import Shapes, infer
@@ -58,12 +59,17 @@ def convert(model: ir.Model, options: Options = Options(), progress: Progress | 
         _check_pins(model, options.layouts)
         before = {node for node in model.graph.all_nodes() if node.op_type == "Transpose"}
         normalize(model)
+    target = _target(options)
     with clock.phase("shapes"):
         shapes = infer(model)
-    with clock.phase("assign"):
         flow = analyse(model, shapes)
         bytes_before = sum(_bytes(flow, node) for node in before)
-        assignment = assign(flow, _target(options))
+        if target.native and recognize(flow):
+            g.remove_dead(model)
+            shapes = infer(model)
+            flow = analyse(model, shapes)
+    with clock.phase("assign"):
+        assignment = assign(flow, target)
     with clock.phase("rewrite"):
         barriers = tuple(_barriers(flow))
         reasons = {g.describe(n): shapes.relations[n].barrier for n in flow.nodes}

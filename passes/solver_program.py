@@ -22,7 +22,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 # Branching on a relaxation further than this from the best known cost does not end in useful time,
 # unless the program has few binaries.
-_TIGHT = 0.9
+_TIGHT = 0.8
 _SMALL = 60
 # What HiGHS lets a variable be off, relative to the largest sum that this could shift.
 _TOLERANCE = 1e-6
@@ -59,28 +59,24 @@ def integer_program(
         penalties[where] = [cost % scale.preferences for cost in costs]
     rules = _rules(unary, columns, demands, binaries)
 
-    relaxed = _proven(_run(weights, 0, rules), weights)
-    if relaxed * scale.unit < _TIGHT * scale.bytes(best) and binaries > _SMALL:
-        return [], relaxed * scale.counts * scale.preferences
-    found: list[dict[int, int]] = []
-    bounds = [0, 0, 0]
-    for level, objective in enumerate((weights, counts, penalties)):
+    def value(labels: dict[int, int]) -> list[int]:
+        paid = [demand.weight for demand in demands if demand.is_paid(labels)]
+        preference = sum(costs[labels[v]] % scale.preferences for v, costs in unary.items())
+        return [sum(paid) // scale.unit, len(paid), preference]
+
+    relaxed = _run(weights, 0, rules)
+    bounds = [_proven(relaxed, weights), 0, 0]
+    found = _labels(relaxed, unary, columns)
+    known = min([scale.bytes(best) // scale.unit, *(value(labels)[0] for labels in found)])
+    is_hopeless = bounds[0] < _TIGHT * known and binaries > _SMALL
+    for level, objective in enumerate(() if is_hopeless else (weights, counts, penalties)):
         result = _run(objective, binaries, rules)
-        bounds[level] = _proven(result, objective)
+        bounds[level] = max(bounds[level], _proven(result, objective))
         labels = _labels(result, unary, columns)
-        if labels is None:
-            break
-        found.append(labels)
-        paid = [demand for demand in demands if demand.is_paid(labels)]
-        reached = (
-            sum(demand.weight for demand in paid) // scale.unit,
-            len(paid),
-            sum(costs[labels[v]] % scale.preferences for v, costs in unary.items()),
-        )
-        if list(reached[: level + 1]) != bounds[: level + 1]:
+        found += labels
+        if not labels or value(labels[0])[: level + 1] != bounds[: level + 1]:
             break
         rules.append(LinearConstraint(csr_array(objective[None]), -np.inf, bounds[level] + 0.5))
-    bounds[0] = max(bounds[0], relaxed)
     return found, (bounds[0] * scale.counts + bounds[1]) * scale.preferences + bounds[2]
 
 
@@ -127,7 +123,9 @@ def _run(costs: Array, binaries: int, rules: list[LinearConstraint]) -> Optimize
 
 def _proven(result: OptimizeResult, costs: Array) -> int:
     """The integer that the objective is proven to reach at least."""
-    bound = getattr(result, "mip_dual_bound", None)
+    bound = result.mip_dual_bound
+    if bound is None:  # a relaxation: its optimum is the bound
+        bound = result.fun if result.status == 0 else None
     if bound is None or not np.isfinite(bound):
         return 0
     return max(0, ceil(float(bound) - _TOLERANCE * max(1.0, float(costs.sum()))))
@@ -135,10 +133,9 @@ def _proven(result: OptimizeResult, costs: Array) -> int:
 
 def _labels(
     result: OptimizeResult, unary: dict[int, list[int]], columns: dict[int, int]
-) -> dict[int, int] | None:
+) -> list[dict[int, int]]:
+    """The labelling that was found, rounded if it is a relaxation's; empty if there is none."""
     if result.x is None:
-        return None
-    return {
-        variable: int(np.argmax(result.x[columns[variable] : columns[variable] + len(costs)]))
-        for variable, costs in unary.items()
-    }
+        return []
+    shares = {v: result.x[columns[v] : columns[v] + len(costs)] for v, costs in unary.items()}
+    return [{variable: int(np.argmax(share)) for variable, share in shares.items()}]

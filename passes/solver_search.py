@@ -37,6 +37,13 @@ def search(
 
     bound, labels = _eliminate(_relax(network, held), order + held, {})
     best = network.cost(labels)
+    if sum(map(len, network.unary)) <= _PROGRAM_LIMIT:
+        candidates, proven = integer_program(network, part, demands, scale, best)
+        bound = max(bound, proven)
+        for candidate in candidates:
+            known = {index: candidate[v] for index, v in enumerate(part) if v in candidate}
+            helpers = [index for index in range(size) if index not in known]
+            best, labels = min((best, labels), _eliminate(network, helpers, known))
     for _ in range(_ROUNDS):
         if best == bound or not held:
             break
@@ -44,13 +51,6 @@ def search(
             times_held[variable] += 1
         best, labels = _eliminate(network, order, {v: labels[v] for v in held})
         order, held = _plan(network, times_held, limit)
-    if best > bound and sum(map(len, network.unary)) <= _PROGRAM_LIMIT:
-        candidates, proven = integer_program(network, part, demands, scale, best)
-        bound = max(bound, proven)
-        for candidate in candidates:
-            known = {index: candidate[v] for index, v in enumerate(part) if v in candidate}
-            helpers = [index for index in range(size) if index not in known]
-            best, labels = min((best, labels), _eliminate(network, helpers, known))
     return labels, best - bound
 
 

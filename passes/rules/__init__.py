@@ -96,9 +96,9 @@ RULES: dict[str, Rule] = {
     "ConvTranspose": spatial("n c s, a b k, - -> n d s'", with_bias),
     "ConvInteger": spatial("n c s, a b k, -, - -> n d s'"),
     "QLinearConv": spatial("n c s, -, -, a b k, -, -, -, -, - -> n d s'"),
-    "DeformConv": spatial("n c s, a b k, n e s, -, n f s -> n d s'"),
+    "DeformConv": spatial("n c s, a b k, n e s, -, n f s -> n d s'", alike=False),
     "MaxPool": spatial("n c s -> n c s', n c s'", unless=indices_in_columns),
-    "MaxUnpool": spatial("n c s, n c s, * -> n c s'"),
+    "MaxUnpool": spatial("n c s, n c s, * -> n c s'", alike=False),
     "AveragePool": spatial("n c s -> n c s'"),
     "LpPool": spatial("n c s -> n c s'"),
     "GlobalAveragePool": spatial("n c s -> n c s'"),
@@ -108,15 +108,15 @@ RULES: dict[str, Rule] = {
     "InstanceNormalization": spatial("n c s, -, - -> n c s"),
     "GroupNormalization": spatial("n c s, -, - -> n c s"),
     "LRN": spatial("n c s -> n c s"),
-    "Upsample": spatial("n c s, * -> n c s'", unless=resizes_other_axes),
+    "Upsample": spatial("n c s, * -> n c s'", alike=False, unless=resizes_other_axes),
     "Resize": spatial(
         "n c s, **, *, * -> n c s'", unless=resizes_other_axes, sizes=shaping.stated(3)
     ),
-    "DepthToSpace": spatial("n c s -> n d s'"),
-    "SpaceToDepth": spatial("n c s -> n d s'"),
-    "GridSample": spatial("n c s, - -> n c s'"),
-    "RoiAlign": spatial("n c s, -, - -> m c s'"),
-    "MaxRoiPool": spatial("n c s, - -> m c s'"),
+    "DepthToSpace": spatial("n c s -> n d s'", alike=False),
+    "SpaceToDepth": spatial("n c s -> n d s'", alike=False),
+    "GridSample": spatial("n c s, - -> n c s'", alike=False),
+    "RoiAlign": spatial("n c s, -, - -> m c s'", alike=False),
+    "MaxRoiPool": spatial("n c s, - -> m c s'", alike=False),
     # Fixed by their definition.
     **fixed("LSTM", "GRU", "RNN", reason="a recurrent layer's axes are sequence, batch, feature"),
     **fixed(

@@ -72,6 +72,10 @@ class Relation:
     """Letters for which a port that lacks them needs a unit axis, as NumPy's broadcasting does."""
     native: Letters | None = None
     """The channels-last order of a spatial operator: it runs in this or in the source's order only."""
+    image: Letters = ()
+    """The image's letters, if a spatial operator treats them alike: they may change places."""
+    kernel: Letters = ()
+    """The kernel's letters; they change places as the image's do."""
     allows: Callable[[Arrangement], bool] | None = None
     """Further conditions on the order."""
     barrier: str = ""
@@ -85,6 +89,22 @@ class Relation:
     @property
     def identity(self) -> Arrangement:
         return arrangement(self.letters)
+
+    def exchanged(self, last: bool, image: Sequence[int]) -> Arrangement:
+        """The native order (channels last or as the source) with the image's axes in another order."""
+        base = (self.native or ()) if last else self.letters
+        places = dict(zip(self.image, image, strict=True))
+        partner = dict(zip(self.image, self.kernel, strict=False))
+        places |= {partner[a]: partner[b] for a, b in zip(self.image, image, strict=True) if partner}
+        return arrangement(places.get(letter, letter) for letter in base)
+
+    def image_order(self, order: Arrangement) -> Letters:
+        """The order of the image's letters in an arrangement."""
+        return tuple(part.letter for part in order if part.letter in self.image)
+
+    def is_last(self, order: Arrangement) -> bool:
+        """Whether a spatial operator's order is the channels-last one, up to the image's axes."""
+        return self.native is not None and order == self.exchanged(True, self.image_order(order))
 
     def admits(self, wanted: Arrangement) -> bool:
         """Whether the node can run in this order."""
@@ -272,8 +292,7 @@ class Move:
     @property
     def native(self) -> bool:
         """Whether a spatial operator runs channels last."""
-        native = self.relation.native
-        return native is not None and self.order == arrangement(native)
+        return self.relation.is_last(self.order)
 
     @property
     def x(self) -> Form:

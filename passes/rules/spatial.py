@@ -54,7 +54,9 @@ class Equation:
         used = {letter for port in (*inputs, *outputs) if port for letter in port}
         native = [x for name in NATIVE_ORDER for c in name for x in _letter(c, rank - 2) if x in used]
         resized = frozenset(_letter("s", rank - 2) if "s'" in self.text else ())
-        return Relation(inputs, outputs, whole=frozenset(used), resized=resized, native=tuple(native))
+        image, kernel = (tuple(x for x in _letter(c, rank - 2) if x in used) for c in "sk")
+        relation = Relation(inputs, outputs, frozenset(used), resized, native=tuple(native))
+        return replace(relation, image=image, kernel=kernel)
 
 
 def _letter(name: str, spatial: int) -> Letters:
@@ -81,10 +83,16 @@ class SpatialRule(Rule):
 def spatial(
     text: str,
     rewrite: Callable[[Move], None] | None = None,
+    *,
+    alike: bool = True,
     unless: Callable[[Site], str] = lambda site: "",
     sizes: Callable[[Site], Shape | None] | None = None,
 ) -> SpatialRule:
-    """A row. ``unless`` gives a reason for which a node has to stay in the source's order, or ``""``."""
+    """A row.
+
+    ``alike``: the image's axes may change places, if the lists of numbers per axis do so too.
+    ``unless`` gives a reason for which a node has to stay in the source's order, or ``""``.
+    """
     equation = Equation(text)
 
     def relate(site: Site) -> Relation:
@@ -96,6 +104,7 @@ def spatial(
         inputs = (*relation.inputs, *[None] * count)[:count]
         return replace(
             relation,
+            image=relation.image if alike and len(site.node.outputs) == 1 else (),
             inputs=tuple(port if site.has(i) else None for i, port in enumerate(inputs)),
             outputs=relation.outputs[: len(site.node.outputs)],
         )
@@ -105,6 +114,7 @@ def spatial(
 
 def to_function(move: Move) -> None:
     """Channels last, the operator becomes a function; vectors with an entry per axis follow."""
+    exchange_axes(move)
     if not move.native:
         return
     for index, port in enumerate(_row(move).inputs):
@@ -116,6 +126,24 @@ def to_function(move: Move) -> None:
     move.node.resize_inputs(len(given))
     for index, value in enumerate(given):
         move.node.replace_input_with(index, value)
+
+
+PER_IMAGE_AXIS = ("kernel_shape", "strides", "dilations", "output_padding", "output_shape")
+
+
+def exchange_axes(move: Move) -> None:
+    """Attributes with a number per image axis follow the axes."""
+    image = move.relation.image
+    picks = [image.index(letter) for letter in move.relation.image_order(move.order)]
+    if picks == sorted(picks):
+        return
+    for name in PER_IMAGE_AXIS:
+        numbers = move.site.attribute(name)
+        if numbers is not None:
+            g.set_attribute(move.node, name, [numbers[i] for i in picks])
+    pads = move.site.attribute("pads")
+    if pads is not None:
+        g.set_attribute(move.node, "pads", [pads[half + i] for half in (0, len(image)) for i in picks])
 
 
 def _row(move: Move) -> Equation:
@@ -147,10 +175,8 @@ def usual_inputs(op_type: str) -> str:
 def with_bias(move: Move) -> None:
     """A convolution always states its bias: onnxruntime only recognises one that does for its kernels."""
     node, kernel = move.node, move.inputs[1]
-    if not move.native:
-        return
     assert kernel is not None
-    if not move.site.has(2):
+    if move.native and not move.site.has(2):
         group = move.site.attribute("group", 1)
         first = node.op_type == "Conv"
         channels = kernel.dims[0].number if first else kernel.dims[1].number * group
