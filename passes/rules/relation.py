@@ -180,6 +180,7 @@ def form(order: Arrangement, relation: Relation, letters: Letters | None, dims: 
         elif letter in relation.broadcast:
             added = ()
         else:
+            last = letter  # pieces that another port stores apart stay apart
             continue
         if letter == last:
             groups[-1] = (*groups[-1], *added)
