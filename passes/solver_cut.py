@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_array, csr_array  # type: ignore[import-untyped, unused-ignore]
-from scipy.sparse.csgraph import (  # type: ignore[import-untyped, unused-ignore]
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import (
     breadth_first_order,
     connected_components,
     maximum_flow,

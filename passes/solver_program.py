@@ -6,13 +6,13 @@ from math import ceil
 from typing import Any, Final
 
 import numpy as np
-from scipy.optimize import (  # type: ignore[import-untyped, unused-ignore]
+from scipy.optimize import (
     Bounds,
     LinearConstraint,
     OptimizeResult,
     milp,
 )
-from scipy.sparse import csr_array  # type: ignore[import-untyped, unused-ignore]
+from scipy.sparse import csr_array
 
 from .solver_network import Demand, Network, Scale
 
