@@ -11,7 +11,16 @@ from __future__ import annotations
 from . import axes, contraction, normalization, shaping, views
 from .elementwise import elementwise, on_first
 from .relation import Relation, Rule, Site, barrier
-from .spatial import indices_in_columns, resizes_other_axes, spatial, trains, with_bias
+from .spatial import (
+    convolved,
+    features,
+    indices_in_columns,
+    resizes_other_axes,
+    scales_per_group,
+    spatial,
+    trains,
+    with_bias,
+)
 
 
 def fixed(*operators: str, reason: str) -> dict[str, Rule]:
@@ -31,8 +40,8 @@ RULES: dict[str, Rule] = {
         *("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Where", "PRelu"),
     ),
     **on_first(
-        *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Cast", "CastLike"),
-        *("Ceil", "Celu", "Clip", "Cos", "Cosh", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid"),
+        *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitCast", "BitwiseNot"),
+        *("Cast", "CastLike", "Ceil", "Celu", "Clip", "Cos", "Cosh", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid"),
         *("HardSwish", "IsInf", "IsNaN", "LeakyRelu", "Log", "Mish", "Neg", "Not", "Reciprocal", "Relu"),
         *("Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt"),
         *("Swish", "Tan", "Tanh", "ThresholdedRelu", "Dropout"),
@@ -62,8 +71,12 @@ RULES: dict[str, Rule] = {
     "RMSNormalization": Rule(normalization.layer, normalization.move_layer),
     "GatherElements": Rule(axes.elements, axes.move_elements),
     "ScatterElements": Rule(axes.elements, axes.move_elements),
+    "Scatter": Rule(axes.elements, axes.move_elements),
+    "Unique": Rule(axes.unique, axes.move_unique),
+    "DFT": Rule(axes.dft, axes.move_dft),
     "QuantizeLinear": Rule(axes.quantize, axes.move_quantize),
     "DequantizeLinear": Rule(axes.quantize, axes.move_quantize),
+    "DynamicQuantizeLinear": Rule(axes.quantize_dynamically),
     # Views: the same factors, grouped or ordered in another way.
     "Identity": view(views.identity),
     "Transpose": view(views.transpose),
@@ -78,6 +91,8 @@ RULES: dict[str, Rule] = {
     "Slice": Rule(shaping.slicing, shaping.move_slice),
     "CenterCropPad": Rule(shaping.center_crop_pad, shaping.move_center_crop_pad),
     "Gather": Rule(shaping.gather, shaping.move_gather),
+    "GatherND": Rule(shaping.gather_nd),
+    "ScatterND": Rule(shaping.scatter_nd),
     "OneHot": Rule(shaping.one_hot, shaping.move_one_hot),
     "Shape": Rule(shaping.shape, shaping.move_shape),
     "Size": Rule(shaping.size),
@@ -90,23 +105,25 @@ RULES: dict[str, Rule] = {
     # Products that sum over axes.
     "MatMul": Rule(contraction.matmul),
     "Gemm": Rule(contraction.gemm),
-    "Einsum": Rule(contraction.einsum, contraction.move_einsum),
+    "Einsum": Rule(contraction.einsum, contraction.move_einsum, view=contraction.einsum_view),
+    "MatMulInteger": Rule(lambda site: contraction.integer_matmul(site, 1, vectors=(3,))),
+    "QLinearMatMul": Rule(lambda site: contraction.integer_matmul(site, 3, vectors=(4, 5))),
     # Spatial: channels first in the standard, channels last as functions.
-    "Conv": spatial("n c s, a b k, - -> n d s'", with_bias),
+    "Conv": spatial("n c s, a b k, - -> n d s'", with_bias, sizes=convolved),
     "ConvTranspose": spatial("n c s, a b k, - -> n d s'", with_bias),
     "ConvInteger": spatial("n c s, a b k, -, - -> n d s'"),
     "QLinearConv": spatial("n c s, -, -, a b k, -, -, -, -, - -> n d s'"),
     "DeformConv": spatial("n c s, a b k, n e s, -, n f s -> n d s'", alike=False),
-    "MaxPool": spatial("n c s -> n c s', n c s'", unless=indices_in_columns),
+    "MaxPool": spatial("n c s -> n c s', n c s'", unless=indices_in_columns, sizes=convolved),
     "MaxUnpool": spatial("n c s, n c s, * -> n c s'", alike=False),
-    "AveragePool": spatial("n c s -> n c s'"),
+    "AveragePool": spatial("n c s -> n c s'", sizes=convolved),
     "LpPool": spatial("n c s -> n c s'"),
     "GlobalAveragePool": spatial("n c s -> n c s'"),
     "GlobalMaxPool": spatial("n c s -> n c s'"),
     "GlobalLpPool": spatial("n c s -> n c s'"),
-    "BatchNormalization": spatial("n c s, -, -, -, - -> n c s", unless=trains),
+    "BatchNormalization": spatial("n c s, -, -, -, - -> n c s", unless=trains, flat=features),
     "InstanceNormalization": spatial("n c s, -, - -> n c s"),
-    "GroupNormalization": spatial("n c s, -, - -> n c s"),
+    "GroupNormalization": spatial("n c s, -, - -> n c s", unless=scales_per_group),
     "LRN": spatial("n c s -> n c s"),
     "Upsample": spatial("n c s, * -> n c s'", alike=False, unless=resizes_other_axes),
     "Resize": spatial(
@@ -120,12 +137,13 @@ RULES: dict[str, Rule] = {
     # Fixed by their definition.
     **fixed("LSTM", "GRU", "RNN", reason="a recurrent layer's axes are sequence, batch, feature"),
     **fixed(
-        *("Attention", "MultiHeadAttention", "RotaryEmbedding", "GatherND", "ScatterND", "NonZero"),
-        *("NonMaxSuppression", "EyeLike", "Unique", "AffineGrid", "Col2Im", "DFT", "STFT", "Range"),
-        *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli"),
-        *("Multinomial", "If", "Loop", "Scan", "SequenceConstruct", "SequenceAt", "SequenceEmpty"),
-        *("SequenceInsert", "SequenceErase", "SequenceLength", "SequenceMap", "ConcatFromSequence"),
-        *("SplitToSequence", "Optional", "OptionalGetElement", "OptionalHasElement"),
+        *("Attention", "RotaryEmbedding", "NonZero", "NonMaxSuppression", "EyeLike", "AffineGrid"),
+        *("Col2Im", "STFT", "Range", "RandomNormal", "RandomNormalLike", "RandomUniform"),
+        *("RandomUniformLike", "Bernoulli", "Multinomial", "If", "Loop", "Scan", "SequenceConstruct"),
+        *("SequenceAt", "SequenceEmpty", "SequenceInsert", "SequenceErase", "SequenceLength"),
+        *("SequenceMap", "ConcatFromSequence", "SplitToSequence", "Optional", "OptionalGetElement"),
+        *("OptionalHasElement", "NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"),
+        *("TensorScatter", "HannWindow", "HammingWindow", "BlackmanWindow", "MelWeightMatrix"),
         reason="its definition fixes the order of its axes",
     ),
 }

@@ -64,10 +64,6 @@ def move_softmax(move: Move) -> None:
     g.set_attribute(move.node, "axis", min(move.x.axis(a) for a in range(axis, move.site.rank)))
 
 
-def lp_normalization(site: Site) -> Relation:
-    return all_alike(site, site.axis(-1))
-
-
 def cumulative(site: Site) -> Relation:
     """CumSum and its like: the axis is an input."""
     axis = g.integers(g.input_at(site.node, 1))
@@ -89,7 +85,9 @@ def reduction(site: Site) -> Relation:
     rank, letters = site.rank, tuple(range(site.rank))
     axes = site.parameter("axes", 1)
     if axes is None and site.has(1):
-        return barrier(site.node, "its axes are computed")
+        if not site.attribute("keepdims", 1):
+            return barrier(site.node, "its axes are computed")
+        return Relation(site.ports(letters), (letters,), frozenset(letters), frozenset(letters))
     if not axes:
         axes = [] if site.attribute("noop_with_empty_axes", 0) else list(letters)
     return _without(site, frozenset(axis % rank for axis in axes) if rank else frozenset())
@@ -110,6 +108,9 @@ def move_axes(move: Move) -> None:
     """The list ``axes`` goes where its axes are stored; without one the operator means all axes."""
     if move.site.parameter("axes", 1):
         move.set_parameter("axes", 1, sorted(move.x.axis(axis) for axis in move.relation.whole))
+    elif move.site.has(1) and move.site.parameter("axes", 1) is None:
+        table = move.edits.constant([move.x.axis(a) for a in range(move.site.rank)], "stored_axes")
+        g.set_input(move.node, 1, move.emit("Gather", [table, move.node.inputs[1]], axis=0))
 
 
 def mean_variance(site: Site) -> Relation:
@@ -122,18 +123,68 @@ def move_mean_variance(move: Move) -> None:
     g.set_attribute(move.node, "axes", sorted(move.x.axis(a) for a in move.relation.whole))
 
 
-def top_k(site: Site) -> Relation:
-    return all_alike(site, site.axis(-1))
-
-
 def compress(site: Site) -> Relation:
     if site.attribute("axis") is None:
         return barrier(site.node, "without an axis it reads the elements in the source's order")
     return all_alike(site, site.axis())
 
 
+def unique(site: Site) -> Relation:
+    """Unique along an axis sorts slices by their elements, read in the source's order of the other axes."""
+    if site.attribute("axis") is None:
+        return barrier(site.node, "without an axis it reads the elements in the source's order")
+    letters, own = tuple(range(site.rank)), frozenset({site.axis()})
+    outputs = (letters, None, None, None)[: len(site.node.outputs)]
+    if not site.attribute("sorted", 1):
+        return Relation(site.ports(letters), outputs, whole=own, resized=own)
+
+    def in_order(order: Arrangement) -> bool:
+        others = [part.letter for part in order if part.letter not in own]
+        return others == sorted(others)
+
+    return Relation(
+        site.ports(letters), outputs, whole=frozenset(letters), resized=own, allows=in_order
+    )
+
+
+def move_unique(move: Move) -> None:
+    g.set_attribute(move.node, "axis", move.x.axis(move.site.axis()))
+
+
+def dft(site: Site) -> Relation:
+    """The axis is an attribute, and an input since opset 20; real and imaginary part stay the last."""
+    axis = _dft_axis(site)
+    if axis is None:
+        return barrier(site.node, "its axis is computed")
+    letters = tuple(range(site.rank))
+    own = frozenset({axis, letters[-1]})
+    return Relation(
+        site.ports(letters),
+        (letters,),
+        whole=own,
+        resized=own,
+        allows=lambda order: order[-1].letter == letters[-1],
+    )
+
+
+def _dft_axis(site: Site) -> int | None:
+    if site.opset < 20:
+        return site.axis(1)
+    axis = site.parameter("", 2) if site.has(2) else [-2]
+    return axis[0] % site.rank if axis else None
+
+
+def move_dft(move: Move) -> None:
+    axis = _dft_axis(move.site)
+    assert axis is not None
+    if move.site.opset < 20:
+        g.set_attribute(move.node, "axis", move.x.axis(axis))
+    else:
+        g.set_input(move.node, 2, move.edits.constant(move.x.axis(axis), "axis"))
+
+
 def elements(site: Site) -> Relation:
-    """GatherElements, ScatterElements: data, indices (and updates) have the same axes."""
+    """GatherElements, ScatterElements (once called Scatter): data, indices (and updates) have the same axes."""
     letters = tuple(range(site.rank))
     return Relation(
         (letters,) * len(site.node.inputs),
@@ -163,3 +214,9 @@ def move_quantize(move: Move) -> None:
     if move.relation.whole:
         (axis,) = move.relation.whole
         g.set_attribute(move.node, "axis", move.x.axis(axis))
+
+
+def quantize_dynamically(site: Site) -> Relation:
+    """DynamicQuantizeLinear: one scale and one zero point, found from all elements."""
+    letters = tuple(range(site.rank))
+    return Relation((letters,), (letters, None, None)[: len(site.node.outputs)])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import graph as g
-from .relation import Arrangement, Move, Relation, Site, barrier
+from ..layout import ONE, Step, Transpose
+from .relation import Arrangement, Letters, Move, Relation, Site, barrier
 
 
 def _ends_with(letters: Sequence[int]) -> object:
@@ -27,34 +28,57 @@ def matmul(site: Site) -> Relation:
     A matrix on the right (rank 2) does not care how the rows of the left are ordered, so ``m`` may go
     among the batch axes. A 1-D operand has no row or no column.
     """
-    left, right = len(site.shape(0)), len(site.shape(1))
+    a, b, y, tail = _product(site, 0, 1)
+    return Relation(site.ports(a, b), (y,), broadcast=_batch(a, b, y), allows=_ends_with(tail))
+
+
+def _product(site: Site, left_at: int, right_at: int) -> tuple[Letters, Letters, Letters, Letters]:
+    """Letters of both operands and the result, and those that have to be the innermost, in order."""
+    left, right = len(site.shape(left_at)), len(site.shape(right_at))
     batch = tuple(range(max(left - 2, right - 2, 0)))
     m, k, n = range(len(batch), len(batch) + 3)
     a = (k,) if left == 1 else (*batch[len(batch) - (left - 2) :], m, k)
     b = (k,) if right == 1 else (*batch[len(batch) - (right - 2) :], k, n)
     y = (*batch, *([m] if left > 1 else []), *([n] if right > 1 else []))
     rows = [] if right <= 2 or left == 1 else [m]
-    tail = [*rows, k, *([n] if right > 1 else [])]
-    return Relation((a, b), (y,), broadcast=frozenset(batch), allows=_ends_with(tail))
+    return a, b, y, (*rows, k, *([n] if right > 1 else []))
+
+
+def _batch(a: Letters, b: Letters, y: Letters) -> frozenset[int]:
+    """Letters that broadcast: all but those of the matrices."""
+    return frozenset(y) - frozenset(a[-2:]) - frozenset(b[-2:])
+
+
+def integer_matmul(site: Site, right_at: int, vectors: Sequence[int]) -> Relation:
+    """A MatMul whose operands have scales and zero points: of a tensor, or of its rows or columns.
+
+    ``vectors`` are inputs of the right operand; those of the left one follow the left operand.
+    """
+    a, b, y, tail = _product(site, 0, right_at)
+    row, column = (a[-2],) if len(a) > 1 else None, (b[-1],) if len(b) > 1 else None
+    ports: list[Letters | None] = [None] * len(site.node.inputs)
+    ports[0], ports[right_at] = a, b
+    for index in range(len(ports)):
+        rank = len(site.shape(index)) if site.has(index) else 0
+        if index not in (0, right_at) and rank > 1:
+            return barrier(site.node, "its scales or zero points have more than one axis")
+        if index not in (0, right_at) and rank == 1 and site.shape(index) != (ONE,):
+            ports[index] = column if index in vectors else row
+    return Relation(tuple(ports), (y,), broadcast=_batch(a, b, y), allows=_ends_with(tail))
 
 
 def gemm(site: Site) -> Relation:
-    """``m k, k n (or n k), n -> m n``."""
-    if site.attribute("transA", 0):
-        return barrier(site.node, "it reads its first operand transposed")
-    m, k, n = range(3)
-    b = (n, k) if site.attribute("transB", 0) else (k, n)
-    order = (m, n, k) if site.attribute("transB", 0) else (m, k, n)
-    letter = dict(zip(order, range(3), strict=True))
+    """``m k, k n, m n -> m n``, the first two possibly transposed."""
+    k_m, n_k = site.attribute("transA", 0), site.attribute("transB", 0)
+    if k_m and n_k:
+        return barrier(site.node, "it reads both operands transposed")
+    order = "kmn" if k_m else "mnk" if n_k else "mkn"
+    m, k, n = (order.index(name) for name in "mkn")
     c = (m, n)[2 - len(site.shape(2)) :] if site.has(2) else None
     return Relation(
-        site.ports(
-            (letter[m], letter[k]),
-            tuple(letter[x] for x in b),
-            None if c is None else tuple(letter[x] for x in c),
-        ),
-        ((letter[m], letter[n]),),
-        allows=_ends_with((letter[order[1]], letter[order[2]])),
+        site.ports((k, m) if k_m else (m, k), (n, k) if n_k else (k, n), c),
+        ((m, n),),
+        allows=_ends_with(range(3)),
     )
 
 
@@ -68,6 +92,16 @@ def _terms(site: Site) -> tuple[list[str], str] | None:
     if not arrow:
         right = "".join(sorted(c for c in set(left) if c.isalpha() and left.count(c) == 1))
     return left.split(","), right
+
+
+def einsum_view(site: Site) -> list[Step] | None:
+    """An Einsum of one operand that keeps every axis is a Transpose."""
+    terms = _terms(site)
+    if terms is None or len(terms[0]) != 1 or sorted(terms[0][0]) != sorted(terms[1]):
+        return None
+    if len(set(terms[1])) != len(terms[1]):
+        return None
+    return [Transpose(tuple(terms[0][0].index(name) for name in terms[1]))]
 
 
 def einsum(site: Site) -> Relation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .. import graph as g
 from ..layout import ONE, Shape
@@ -191,6 +191,48 @@ def move_gather(move: Move) -> None:
     g.set_attribute(move.node, "axis", move.x.axis(move.site.axis(0)))
 
 
+def gather_nd(site: Site) -> Relation:
+    """``batch indexed rest, batch free k -> batch free rest``: the rest may be stored in any order."""
+    batch, data, indices = site.attribute("batch_dims", 0), site.rank, len(site.shape(1))
+    depth = site.shape(1)[-1]
+    if not depth.static:
+        return barrier(site.node, "how many axes it indexes is computed")
+    first = batch + depth.number
+    free = tuple(range(first, first + indices - 1 - batch))
+    k = first + len(free)
+    rest = tuple(range(k + 1, k + 1 + data - first))
+    leading = tuple(range(batch))
+    return Relation(
+        (tuple(range(first)) + rest, (*leading, *free, k)),
+        ((*leading, *free, *rest),),
+        whole=frozenset(range(k + 1)),
+        allows=_begins_with(range(k + 1)),
+    )
+
+
+def scatter_nd(site: Site) -> Relation:
+    """``indexed rest, free k, free rest -> indexed rest``: the rest may be stored in any order."""
+    depth = site.shape(1)[-1]
+    if not depth.static:
+        return barrier(site.node, "how many axes it indexes is computed")
+    first, free = depth.number, len(site.shape(1)) - 1
+    k = first + free
+    rest = tuple(range(k + 1, k + 1 + site.rank - first))
+    indexed, frees = tuple(range(first)), tuple(range(first, k))
+    return Relation(
+        ((*indexed, *rest), (*frees, k), (*frees, *rest)),
+        ((*indexed, *rest),),
+        whole=frozenset(range(k + 1)),
+        allows=_begins_with(range(k + 1)),
+    )
+
+
+def _begins_with(letters: Sequence[int]) -> Callable[[Arrangement], bool]:
+    """A condition: these letters are the outermost stored, in this order."""
+    first = arrangement(letters)
+    return lambda order: order[: len(first)] == first
+
+
 def shape(site: Site) -> Relation:
     """Shape speaks of the source's axes, whatever the layout."""
     letters = tuple(range(site.rank))
@@ -218,10 +260,10 @@ def size(site: Site) -> Relation:
 
 def constant_of_shape(site: Site) -> Relation:
     """Every element alike: any layout serves, and the shape follows."""
-    target = site.values(site.node.inputs[0])
-    if target is None:
+    (length,) = site.shape(0)
+    if not length.static:
         return barrier(site.node, "the rank of its result is unknown")
-    letters = tuple(range(len(target)))
+    letters = tuple(range(length.number))
     return Relation((None,), (letters,), whole=frozenset(letters), resized=frozenset(letters))
 
 
@@ -248,9 +290,8 @@ def move_one_hot(move: Move) -> None:
 def reverse_sequence(site: Site) -> Relation:
     """Batch and time must stay the first two."""
     letters = tuple(range(site.rank))
-    first = arrangement(letters[:2])
     return Relation(
-        (letters, None), (letters,), whole=frozenset(letters[:2]), allows=lambda order: order[:2] == first
+        (letters, None), (letters,), whole=frozenset(letters[:2]), allows=_begins_with(letters[:2])
     )
 
 
