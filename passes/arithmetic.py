@@ -1,15 +1,8 @@
-"""Shape arithmetic on symbols: what integer tensors such as a Reshape's computed target hold.
-
-Sums and quotients become symbols of their own, named by their expression in sympy's canonical form: the
-same expression is the same number, however the model spells it. Exporters that name sizes by
-expressions ("2*s0", "(h - 1)//2 + 1") are read in the same way.
-"""
+"""Shape arithmetic on symbols: what integer tensors such as a Reshape's computed target hold."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from functools import cache
 
 import onnx_ir as ir
 import sympy
@@ -17,59 +10,14 @@ import sympy
 from . import graph as g
 from .layout import ONE, Dim
 from .rules.relation import Site, UnknownRank
+from .symbols import expression, named
 
 Integers = tuple[Dim, ...]
 MAX_INTEGERS = 64
 """Longer integer tensors are data, not shapes."""
 
 Values = Callable[[ir.Value | None], Integers | None]
-IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-
-@cache
-def read(name: str) -> Dim:
-    """A size by its name: a symbol, or an expression of symbols.
-
-    >>> read("2*h"), read("(h - 1)//2 + 1") == read("1 + (h-1) // 2")
-    (Dim(number=2, symbols=('h',)), True)
-    """
-    if IDENTIFIER.fullmatch(name) or not re.search(r"[-+*/]", name):
-        return Dim(1, (name,))
-    names = {word: sympy.Symbol(word, integer=True, positive=True) for word in IDENTIFIER.findall(name)}
-    try:
-        return _monomial(sympy.sympify(name, locals={**FUNCTIONS, **names}))
-    except (sympy.SympifyError, TypeError, SyntaxError, AttributeError, ValueError):
-        return Dim(1, (name,))
-
-
-FUNCTIONS = {"FloorDiv": lambda a, b: sympy.floor(a / b), "floor": sympy.floor, "Mod": sympy.Mod}
-
-
-def _monomial(expression: sympy.Expr) -> Dim:
-    number, symbols = 1, []
-    for factor in sympy.Mul.make_args(sympy.factor_terms(expression)):
-        base, power = factor.as_base_exp()
-        if factor.is_Integer and factor > 0:
-            number *= int(factor)
-        elif power.is_Integer and power > 0:
-            symbols += [str(base)] * int(power)
-        else:
-            return Dim(1, (str(expression),))
-    return Dim(number, tuple(sorted(symbols)))
-
-
-def expression(dim: Dim) -> sympy.Expr:
-    """A size as a sympy expression."""
-    result = sympy.Integer(dim.number)
-    for symbol in dim.symbols:
-        words = {w: sympy.Symbol(w, integer=True, positive=True) for w in IDENTIFIER.findall(symbol)}
-        known = IDENTIFIER.fullmatch(symbol) is not None or re.search(r"[-+*/(]", symbol) is not None
-        try:
-            read_back = sympy.sympify(symbol, locals={**FUNCTIONS, **words}) if known else None
-        except (sympy.SympifyError, TypeError, SyntaxError, AttributeError, ValueError):
-            read_back = None
-        result *= sympy.Symbol(symbol, integer=True, positive=True) if read_back is None else read_back
-    return result
 
 Fold = Callable[[Site, Values], Integers | None]
 
@@ -149,13 +97,13 @@ def _binary(
 
 
 def _add(a: Dim, b: Dim) -> Dim | None:
-    return Dim(a.number + b.number) if a.static and b.static else _named(expression(a) + expression(b))
+    return Dim(a.number + b.number) if a.static and b.static else named(expression(a) + expression(b))
 
 
 def _sub(a: Dim, b: Dim) -> Dim | None:
     if a.static and b.static:
         return Dim(a.number - b.number)
-    return _named(expression(a) - expression(b))
+    return named(expression(a) - expression(b))
 
 
 def _mul(a: Dim, b: Dim) -> Dim:
@@ -168,7 +116,7 @@ def _div(a: Dim, b: Dim) -> Dim | None:
     if a.static and b.static:
         return Dim(a.number // b.number)
     exact = a.over(b)
-    return exact if exact is not None else _named(sympy.floor(expression(a) / expression(b)))
+    return exact if exact is not None else named(sympy.floor(expression(a) / expression(b)))
 
 
 def _equal(a: Dim, b: Dim) -> Dim | None:
@@ -189,11 +137,6 @@ def _where(site: Site, values: Values) -> Integers | None:
         return None
     wide = [part * (size if len(part) == 1 else 1) for part in (condition, yes, no)]
     return tuple(a if c.number else b for c, a, b in zip(*wide, strict=True))
-
-
-def _named(result: sympy.Expr) -> Dim | None:
-    """A computed size; None where it is a constant 0, whose product would hide everything else."""
-    return None if result == 0 else Dim(int(result)) if result.is_Integer else _monomial(result)
 
 
 def _filled(site: Site, values: Values) -> Integers | None:

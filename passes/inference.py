@@ -9,8 +9,8 @@ import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
 from . import graph as g
-from .arithmetic import read
 from .layout import Dim, Shape
+from .symbols import read
 
 UNKNOWN = Dim(0)
 """Marks a size that inference does not tell. No size is 0: empty axes have a symbol of their own."""

@@ -26,7 +26,9 @@ from .rules.spatial import DOMAIN, Equation, SpatialRule, usual_inputs
 
 VERSION = 1
 MIN_IR_VERSION = 8  # the first with model-local functions
-NAME = re.compile(r"(?P<op>[A-Za-z]+)(?P<spatial>[123])D(_(?P<given>\d+))?(to(?P<outputs>\d))?")
+NAME = re.compile(
+    r"(?P<op>[A-Za-z]+)(?P<spatial>[123])D(_(?P<given>\d+))?(to(?P<outputs>\d))?(_by(?P<groups>\d+))?"
+)
 
 
 def lower(model: ir.Model) -> None:
@@ -56,8 +58,8 @@ def define(name: str, opsets: dict[str, int]) -> ir.Function:
     rank = int(match["spatial"]) + 2
     given = [int(i) for i in match["given"] or usual_inputs(match["op"])]
     outputs = int(match["outputs"] or 1)
-    if match["op"] == "GroupNormalization" and opset < 21:
-        return _Body(match["op"], row.equation, rank, opset).group_normalization(name)
+    if match["groups"]:
+        return _Body(match["op"], row.equation, rank, opset).group_normalization(name, int(match["groups"]))
     return _Body(match["op"], row.equation, rank, opset).function(name, given, outputs)
 
 
@@ -72,49 +74,37 @@ class _Body:
         self.relation = equation.relation(rank)
         self.nodes: list[ir.Node] = []
 
-    def group_normalization(self, name: str) -> ir.Function:
+    def group_normalization(self, name: str, groups: int) -> ir.Function:
         """For opsets whose GroupNormalization has no scale per channel: as PyTorch writes it.
 
         x - Reshape(0, groups, -1) - InstanceNormalization(ones, zeros) - Reshape(as x) - Mul - Add
         """
         x, scale, bias = (ir.Value(name=port) for port in ("x", "scale", "bias"))
         source = self._to_source(0, x)
-        groups = self._node("Reshape", [self._attribute("num_groups"), self._ints([1])], {}, "groups")
-        target = self._node("Concat", [self._ints([0]), groups, self._ints([-1])], {"axis": 0}, "target")
-        grouped = self._node("Reshape", [source, target], {}, "grouped")
-        one = self._node("ConstantOfShape", [groups], {"value": ir.tensor(np.ones(1, np.float32))}, "one")
-        zero = self._node("ConstantOfShape", [groups], {"value": ir.tensor(np.zeros(1, np.float32))}, "zero")
+        grouped = self._node("Reshape", [source, self._constant([0, groups, -1])], {}, "grouped")
+        one, zero = (self._constant([value] * groups, np.float32) for value in (1, 0))
         if self.opset >= 15:
             one = self._node("CastLike", [one, x], {}, "ones")
             zero = self._node("CastLike", [zero, x], {}, "zeros")
-        normal = ir.Node(
-            "",
-            "InstanceNormalization",
-            [grouped, one, zero],
-            [ir.RefAttr("epsilon", "epsilon", ir.AttributeType.FLOAT)],
-        )
+        epsilon = ir.RefAttr("epsilon", "epsilon", ir.AttributeType.FLOAT)
+        normal = ir.Node("", "InstanceNormalization", [grouped, one, zero], [epsilon])
         normal.outputs[0].name = "normal"
         self.nodes.append(normal)
         shape = self._node("Shape", [source], {}, "shape")
         back = self._node("Reshape", [normal.outputs[0], shape], {}, "back")
-        axes = self._ints(list(range(1, self.rank - 1)))
-        scaled = self._node("Mul", [back, self._node("Unsqueeze", [scale, axes], {}, "s")], {}, "scaled")
-        result = self._node("Add", [scaled, self._node("Unsqueeze", [bias, axes], {}, "b")], {}, "y0_source")
+        channels = self._constant([-1, *[1] * (self.rank - 2)])
+        column = [self._node("Reshape", [v, channels], {}, f"{v.name}_column") for v in (scale, bias)]
+        scaled = self._node("Mul", [back, column[0]], {}, "scaled")
+        result = self._node("Add", [scaled, column[1]], {}, "y0_source")
         graph = ir.Graph(
             [x, scale, bias], [self._to_native(0, result)], nodes=self.nodes, opset_imports={"": self.opset}
         )
         declared = [ir.Attr(a, ir.AttributeType.UNDEFINED, None) for a in ("epsilon", "num_groups")]
         return ir.Function(DOMAIN, name, graph=graph, attributes=declared)
 
-    def _attribute(self, name: str) -> ir.Value:
-        node = ir.Node("", "Constant", [], [ir.RefAttr("value_int", name, ir.AttributeType.INT)])
-        node.outputs[0].name = name
-        self.nodes.append(node)
-        return node.outputs[0]
-
-    def _ints(self, values: list[int]) -> ir.Value:
-        tensor = ir.tensor(values, dtype=ir.DataType.INT64)
-        return self._node("Constant", [], {"value": tensor}, f"ints_{len(self.nodes)}")
+    def _constant(self, values: list[int], dtype: type = np.int64) -> ir.Value:
+        tensor = ir.tensor(np.asarray(values, dtype))
+        return self._node("Constant", [], {"value": tensor}, f"constant_{len(self.nodes)}")
 
     def function(self, name: str, given: Sequence[int], outputs: int) -> ir.Function:
         schema = onnx.defs.get_schema(self.op_type, self.opset)

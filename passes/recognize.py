@@ -16,14 +16,12 @@ from . import graph as g
 from .flow import Flow
 from .layout import ONE, Dim, Order, Shape, before_transpose, identity
 
-GROUP_NORMALIZATION_OPSET = 13
-"""The first opset in which its function can be written."""
-
 
 def recognize(flow: Flow) -> bool:
     """Replace what is recognised in place; True if anything was."""
     edits = g.Edits(flow.model)
     found = [_group_normalization(flow, node, edits) for node in flow.nodes]
+    found += [_scale_per_channel(flow, node, edits) for node in flow.nodes]
     found += [_depth_to_space(flow, value, edits) for value in list(flow.views)]
     return any(found)
 
@@ -34,7 +32,7 @@ def _group_normalization(flow: Flow, node: ir.Node, edits: g.Edits) -> bool:
     before:  x - Reshape(n, g, -1) - InstanceNormalization(ones, zeros) - Reshape(as x) - Mul - Add - y
     after:   x - GroupNormalization - y
     """
-    if node.op_type != "InstanceNormalization" or g.opset_of(node) < GROUP_NORMALIZATION_OPSET:
+    if node.op_type != "InstanceNormalization" or node.domain not in g.STANDARD:
         return False
     source = node.inputs[0]
     before = source.producer() if source is not None else None
@@ -63,6 +61,23 @@ def _group_normalization(flow: Flow, node: ir.Node, edits: g.Edits) -> bool:
     attributes = {"num_groups": grouped[1].number, "epsilon": g.attribute(node, "epsilon", 1e-5)}
     _replace(edits, "GroupNormalization", inputs, attributes, node, end)
     return True
+
+
+def _scale_per_channel(flow: Flow, node: ir.Node, edits: g.Edits) -> bool:
+    """Before opset 21, GroupNormalization has a scale and a bias per group: repeat them for its channels."""
+    if node.op_type != "GroupNormalization" or g.opset_of(node) >= 21 or node.inputs[0] is None:
+        return False
+    dims, groups = flow.shape(node.inputs[0]), g.attribute(node, "num_groups")
+    tensors = [g.constant(value) for value in node.inputs[1:3]]
+    if dims is None or not dims[1].static or any(tensor is None for tensor in tensors):
+        return False
+    channels, repeated = dims[1].number, False
+    for index, tensor in enumerate(tensors, start=1):
+        if tensor is not None and tensor.size == groups != channels:
+            array = np.repeat(tensor.numpy(), channels // groups)
+            g.set_input(node, index, edits.constant(array, tensor.name or "scale", array.dtype))
+            repeated = True
+    return repeated
 
 
 def _plain(node: ir.Node) -> bool:

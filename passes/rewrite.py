@@ -311,7 +311,7 @@ class _Permuted:
                 array = array.reshape([dim.number for dim in step.shape])
             else:
                 array = np.transpose(array, step.perm)
-        return ir.Tensor(np.ascontiguousarray(array), dtype=self.tensor.dtype)
+        return ir.Tensor(array, dtype=self.tensor.dtype)  # a view: the writer copies it piece by piece
 
 
 def inserter(model: ir.Model, value: ir.Value) -> Callable[[ir.Node], None]:

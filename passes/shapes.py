@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from . import graph as g
-from .arithmetic import MAX_INTEGERS, Integers, arithmetic, read
+from .arithmetic import MAX_INTEGERS, Integers, arithmetic
 from .errors import ConversionError
 from .fold import evaluate, foldable
 from .inference import UNKNOWN, infer_model, infer_node
@@ -22,6 +22,7 @@ from .layout import ONE, Dim, Shape, Step, Transpose
 from .rules import RULES, views
 from .rules.relation import Relation, Rule, Site, UnknownRank, barrier
 from .rules.spatial import SpatialRule
+from .symbols import read
 
 
 @dataclass

@@ -19,7 +19,8 @@ import numpy as np
 
 from .. import graph as g
 from ..layout import Shape
-from .relation import Letters, Move, Relation, Rule, Site, barrier
+from ..symbols import window_count
+from .relation import Arrangement, Letters, Move, Relation, Rule, Site, barrier
 from .shaping import permute_entries
 
 DOMAIN = "onnx_nhwc"
@@ -87,29 +88,45 @@ def spatial(
     alike: bool = True,
     unless: Callable[[Site], str] = lambda site: "",
     sizes: Callable[[Site], Shape | None] | None = None,
+    flat: Callable[[Site], Relation] | None = None,
 ) -> SpatialRule:
     """A row.
 
     ``alike``: the image's axes may change places, if the lists of numbers per axis do so too.
+    ``flat`` relates the ports of a node without image axes.
     ``unless`` gives a reason for which a node has to stay in the source's order, or ``""``.
     """
     equation = Equation(text)
 
     def relate(site: Site) -> Relation:
-        reason = unless(site) or ("" if site.rank in RANKS else f"rank {site.rank} is not an image's")
+        reason = "" if site.rank in RANKS else f"rank {site.rank} is not an image's"
+        if flat is not None and site.rank == 2:
+            return flat(site)
+        reason = reason or unless(site)
+        if reason and site.rank in RANKS:
+            return replace(_given(equation.relation(site.rank), site), native=None, allows=never, barrier=reason)
         if reason:
             return barrier(site.node, reason)
-        relation = equation.relation(site.rank)
-        count = len(site.node.inputs)
-        inputs = (*relation.inputs, *[None] * count)[:count]
-        return replace(
-            relation,
-            image=relation.image if alike and len(site.node.outputs) == 1 else (),
-            inputs=tuple(port if site.has(i) else None for i, port in enumerate(inputs)),
-            outputs=relation.outputs[: len(site.node.outputs)],
-        )
+        relation = _given(equation.relation(site.rank), site)
+        return replace(relation, image=relation.image if alike and len(site.node.outputs) == 1 else ())
 
     return SpatialRule(relate, rewrite or to_function, sizes=sizes, equation=equation)
+
+
+def never(order: Arrangement) -> bool:
+    """The condition of a node that stays in the source's order."""
+    return False
+
+
+def _given(relation: Relation, site: Site) -> Relation:
+    """The ports that a node has; inputs that it leaves out have no axes."""
+    count = len(site.node.inputs)
+    inputs = (*relation.inputs, *[None] * count)[:count]
+    return replace(
+        relation,
+        inputs=tuple(port if site.has(i) else None for i, port in enumerate(inputs)),
+        outputs=(*relation.outputs, *[None] * 9)[: len(site.node.outputs)],
+    )
 
 
 def to_function(move: Move) -> None:
@@ -159,7 +176,9 @@ def function_name(move: Move) -> str:
     given = "".join(str(i) for i in range(len(move.node.inputs)) if move.site.has(i))
     variant = "" if given == usual_inputs(move.node.op_type) else f"_{given}"
     outputs = "" if len(move.node.outputs) == 1 else f"to{len(move.node.outputs)}"
-    return f"{move.node.op_type}{len(move.x.dims) - 2}D{variant}{outputs}"
+    groups = move.site.attribute("num_groups") if move.site.opset < 21 else None
+    by = f"_by{groups}" if groups else ""  # before 21 the body spells the number of groups out
+    return f"{move.node.op_type}{len(move.x.dims) - 2}D{variant}{outputs}{by}"
 
 
 def usual_inputs(op_type: str) -> str:
@@ -187,6 +206,36 @@ def with_bias(move: Move) -> None:
     to_function(move)
 
 
+def features(site: Site) -> Relation:
+    """BatchNormalization of N,C data: its parameters follow the features, in whatever order these are."""
+    reason = trains(site)
+    if reason:
+        return barrier(site.node, reason)
+    return Relation(
+        site.ports((0, 1), *[(1,)] * 4), ((0, 1),), whole=frozenset({0}), allows=lambda order: order[0].letter == 0
+    )
+
+
+def convolved(site: Site) -> Shape | None:
+    """Sizes of a Conv's or a pool's result: floor((x + pads - dilation (k - 1) - 1) / stride) + 1."""
+    kernel = site.shape(1)[2:] if site.node.op_type == "Conv" else None
+    rank = site.rank - 2
+    ones = [1] * rank
+    lengths = site.attribute("kernel_shape") or [k.number for k in kernel or ()]
+    if kernel is not None and not all(k.static for k in kernel):
+        return None
+    if site.attribute("ceil_mode", 0) or site.attribute("auto_pad", "NOTSET") != "NOTSET":
+        return None
+    strides, dilations = (site.attribute(name) or ones for name in ("strides", "dilations"))
+    pads = site.attribute("pads") or [0] * (2 * rank)
+    image = tuple(
+        window_count(dim, pads[i] + pads[i + rank] - dilations[i] * (lengths[i] - 1) - 1, strides[i])
+        for i, dim in enumerate(site.shape(0)[2:])
+    )
+    channels = site.shape(1)[0] if kernel is not None else site.shape(0)[1]
+    return (site.shape(0)[0], channels, *image)
+
+
 def trains(site: Site) -> str:
     training = site.attribute("training_mode", 0) or (site.opset < 7 and not site.attribute("is_test", 0))
     return "it is in training mode" if training or len(site.node.outputs) > 1 else ""
@@ -205,6 +254,14 @@ def resizes_other_axes(site: Site) -> str:
     if sizes is not None and len(sizes) == site.rank and sizes[:2] != site.shape(0)[:2]:
         return "it resizes the batch or the channel axis"
     return ""
+
+
+def scales_per_group(site: Site) -> str:
+    """GroupNormalization runs channels last with a scale per channel, as it has it since opset 21."""
+    scale, channels = site.shape(1), site.shape(0)[1]
+    if site.opset >= 21 or scale[0] == channels:
+        return ""
+    return "its scale is computed, and has an entry per group"
 
 
 def indices_in_columns(site: Site) -> str:
