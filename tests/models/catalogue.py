@@ -62,9 +62,13 @@ NO_TRANSPOSE = {
 }
 # fill()'s gain and last, where activations fade or class scores saturate without
 TUNED = {
-    "shufflenet": (1.0, 0.1),
-    "mobilenetv2": (1.1, 1.0),
-    "efficientnetb0": (1.2, 1.0),
+    "light/shufflenet": (1.0, 0.1),
+    "keras/resnet50.last": (1.1, 0.5),
+    "keras/resnet50.first": (1.1, 0.5),
+    "keras/mobilenetv2.last": (1.35, 1.0),
+    "keras/mobilenetv2.first": (1.35, 1.0),
+    "keras/efficientnetb0.last": (1.6, 1.5),
+    "keras/efficientnetb0.first": (1.6, 1.5),
 }
 HEAVY = {"bvlc_alexnet", "vgg19", "zfnet512"}  # more than 200 MB of weights
 
@@ -94,7 +98,7 @@ class Case:
         model = onnx.load(self.path)
         if not self.filled:
             return model
-        gain, last = TUNED.get(self.name.split("/")[1].split(".")[0], (1.0, 1.0))
+        gain, last = TUNED.get(".".join(self.name.split(".")[:2]), (1.0, 1.0))
         return fill(model, 1, gain, last)
 
     @property

@@ -135,6 +135,14 @@ class _Uses:
                 return True
         return False
 
+    def is_gate(self, node: onnx.NodeProto) -> bool:
+        """Whether a result goes into a Sigmoid only: a gate, whose swings multiply."""
+        readers = [reader for reader, _ in self.readers.get(node.output[0], ())]
+        if len(readers) != 1:
+            return False
+        bias = readers[0].op_type == "Add" and not self.constants.isdisjoint(readers[0].input)
+        return readers[0].op_type == "Sigmoid" or (bias and self.is_gate(readers[0]))
+
     def rectified(self, node: onnx.NodeProto) -> bool:
         """Whether a node's data comes from an activation that halves its power."""
         maker = self.makers.get(node.input[0])
@@ -156,6 +164,7 @@ def _random(
     if kind in {"Conv", "ConvTranspose"} and port == 1 and node is not None:
         gain *= 1.4 if uses.rectified(node) else 1.0
         gain *= 0.4 if uses.ends_in_sum(node) else 1.0
+        gain *= 0.2 if uses.is_gate(node) else 1.0
         value *= gain * math.prod(shape[1:]) ** -0.5
     elif kind in {"Gemm", "MatMul"} and port == 1 and node is not None:
         transposed = any(a.name == "transB" and a.i for a in node.attribute)

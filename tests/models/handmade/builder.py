@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-EXAMPLES = "tests.examples"  # metadata: {"x": [[2, 15, 7, 11], ...]}, concrete shapes to try
+EXAMPLES = "tests.examples"  # metadata: {"x": [[5, 6, 7, 11], ...]}, concrete shapes to try
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Sizes:
 
 
 SIZES = {
-    "distinct": Sizes(n=2, g=3, k=5, h=7, w=11),
+    "distinct": Sizes(n=5, g=3, k=2, h=7, w=11),
     "equal": Sizes(n=8, g=2, k=4, h=8, w=8),
-    "factors": Sizes(n=4, g=4, k=4, h=4, w=4),
+    "factors": Sizes(n=2, g=2, k=2, h=2, w=2),
     "one": Sizes(n=1, g=2, k=3, h=6, w=6),
 }
 
