@@ -1,0 +1,1 @@
+"""Benchmarks: ``python -m benchmarks`` counts first, then times; see ``results/``."""
