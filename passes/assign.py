@@ -18,7 +18,7 @@ from . import graph as g
 from .errors import UsageError
 from .flow import Flow, Use
 from .layout import ONE, Factor, Order, Shape, channels_last, factors, identity, permuted
-from .rules.relation import Arrangement, Letters, Relation, arrangement, extend, form
+from .rules.relation import Arrangement, Letters, Relation, arrangement, completions, extend, form
 from .solver import Problem, Solution, Tap, Value, solve
 
 MAX_LABELS = 8
@@ -204,10 +204,12 @@ class _Carrier:
         found = factors(order, dims) if parts is None else list(parts)
         if found is None:
             return
-        wanted = extend(relation, letters, dims, found)
         if relation.native is not None:
-            self._try_exchanged(node, relation, wanted)
-        elif relation.admits(wanted):
+            self._try_exchanged(node, relation, extend(relation, letters, dims, found))
+            return
+        orders = completions(relation, letters, dims, found)
+        wanted = next((order for order in orders if relation.admits(order)), None)
+        if wanted is not None:
             self._label(node, wanted, image and self._is_image(node, relation, letters, dims))
 
 

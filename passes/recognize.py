@@ -40,7 +40,8 @@ def _group_normalization(flow: Flow, node: ir.Node, edits: g.Edits) -> bool:
     if before is None or after is None or {before.op_type, after.op_type} != {"Reshape"}:
         return False
     x, end = before.inputs[0], after.outputs[0]
-    if x is None or source is None or not _plain(node):
+    own = _parameters(node)
+    if x is None or source is None or own is None:
         return False
     dims, grouped = flow.shape(x), flow.shape(source)
     if dims is None or grouped is None or len(dims) < 3 or flow.shape(end) != dims:
@@ -51,14 +52,13 @@ def _group_normalization(flow: Flow, node: ir.Node, edits: g.Edits) -> bool:
         return False
     scale, end = _affine(flow, end, "Mul", dims)
     bias, end = _affine(flow, end, "Add", dims)
-    dtype = x.dtype.numpy() if x.dtype is not None else np.float32
-    channels = dims[1].number
-    inputs = [
-        x,
-        _vector(edits, scale, channels, np.ones(channels, dtype), "scale"),
-        _vector(edits, bias, channels, np.zeros(channels, dtype), "bias"),
-    ]
-    attributes = {"num_groups": grouped[1].number, "epsilon": g.attribute(node, "epsilon", 1e-5)}
+    channels, groups = dims[1].number, grouped[1].number
+    own_scale, own_bias = (np.repeat(v, channels // groups) for v in own)
+    scales = own_scale if scale is None else scale.numpy().reshape(-1) * own_scale
+    biases = own_bias if scale is None else scale.numpy().reshape(-1) * own_bias
+    biases = biases if bias is None else biases + bias.numpy().reshape(-1)
+    inputs = [x, *(edits.constant(v, name, v.dtype) for v, name in ((scales, "scale"), (biases, "bias")))]
+    attributes = {"num_groups": groups, "epsilon": g.attribute(node, "epsilon", 1e-5)}
     _replace(edits, "GroupNormalization", inputs, attributes, node, end)
     return True
 
@@ -80,12 +80,10 @@ def _scale_per_channel(flow: Flow, node: ir.Node, edits: g.Edits) -> bool:
     return repeated
 
 
-def _plain(node: ir.Node) -> bool:
-    """Whether an InstanceNormalization's own scale and bias do nothing."""
-    scale, bias = (g.constant(value) for value in node.inputs[1:3])
-    if scale is None or bias is None:
-        return False
-    return bool(np.all(scale.numpy() == 1) and np.all(bias.numpy() == 0))
+def _parameters(node: ir.Node) -> list[np.ndarray] | None:
+    """The constant scale and bias, one per group, of an InstanceNormalization."""
+    tensors = [g.constant(value) for value in node.inputs[1:3]]
+    return None if any(t is None for t in tensors) else [t.numpy() for t in tensors if t is not None]
 
 
 def _only_reader(value: ir.Value) -> ir.Node | None:
@@ -93,7 +91,9 @@ def _only_reader(value: ir.Value) -> ir.Node | None:
     return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
 
 
-def _affine(flow: Flow, value: ir.Value, op_type: str, dims: Shape) -> tuple[ir.Value | None, ir.Value]:
+def _affine(
+    flow: Flow, value: ir.Value, op_type: str, dims: Shape
+) -> tuple[ir.TensorProtocol | None, ir.Value]:
     """A constant per channel that the value's only reader applies, and that reader's result."""
     reader = _only_reader(value)
     if reader is None or reader.op_type != op_type:
@@ -104,15 +104,7 @@ def _affine(flow: Flow, value: ir.Value, op_type: str, dims: Shape) -> tuple[ir.
         return None, value
     aligned = (ONE,) * (len(dims) - len(shape)) + shape
     wanted = tuple(dims[1] if axis == 1 else ONE for axis in range(len(dims)))
-    return (other, reader.outputs[0]) if aligned == wanted else (None, value)
-
-
-def _vector(
-    edits: g.Edits, value: ir.Value | None, size: int, default: np.ndarray, name: str
-) -> ir.Value:
-    tensor = g.constant(value)
-    array = default if tensor is None else tensor.numpy().reshape(size)
-    return edits.constant(array, value.name or name if value is not None else name, array.dtype)
+    return (g.constant(other), reader.outputs[0]) if aligned == wanted else (None, value)
 
 
 def _replace(

@@ -82,7 +82,7 @@ class Shapes:
         if not known:
             self.dims[value] = None
             return
-        rank = len(known[0])
+        rank = len(known[-1])
         columns = zip(*(shape for shape in known if len(shape) == rank), strict=True)
         self.dims[value] = tuple(
             self._best(Dim(1, (f"{value.name}.{axis}",)), column) for axis, column in enumerate(columns)
@@ -90,7 +90,7 @@ class Shapes:
         self._remember(value)
 
     def _best(self, fresh: Dim, opinions: tuple[Dim, ...]) -> Dim:
-        told = [dim for dim in reversed(opinions) if dim != UNKNOWN]
+        told = sorted((dim for dim in reversed(opinions) if dim != UNKNOWN), key=_made_up)
         for dim in told:
             if dim.static:
                 return dim
@@ -104,6 +104,11 @@ class Shapes:
         for axis, dim in enumerate(self.dims[value] or ()):
             if dim.number == 1 and len(dim.symbols) == 1:
                 self.sources.setdefault(dim.symbols[0], (value, axis))
+
+
+def _made_up(dim: Dim) -> bool:
+    """Whether onnx named this size itself, for want of anything better."""
+    return any(symbol.startswith("unk__") for symbol in dim.symbols)
 
 
 def infer(model: ir.Model) -> Shapes:
@@ -211,7 +216,7 @@ def _settle(site: Site, relation: Relation | None, rule: Rule | None, shapes: Sh
             rank = views.rank(site)
             derived = None if rank is None else (UNKNOWN,) * rank
         told = rule.sizes(site) if rule is not None and rule.sizes is not None and index == 0 else None
-        shapes.settle(value, [declared[index], inferred[index], derived, told])
+        shapes.settle(value, [told, inferred[index], declared[index], derived])
 
 
 def _by_letters(site: Site, relation: Relation | None, letters: tuple[int, ...]) -> Shape:

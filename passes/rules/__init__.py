@@ -103,7 +103,7 @@ RULES: dict[str, Rule] = {
     "Trilu": Rule(shaping.last_two_fixed),
     "Det": Rule(shaping.last_two_fixed),
     # Products that sum over axes.
-    "MatMul": Rule(contraction.matmul),
+    "MatMul": Rule(contraction.matmul, contraction.move_matmul),
     "Gemm": Rule(contraction.gemm),
     "Einsum": Rule(contraction.einsum, contraction.move_einsum, view=contraction.einsum_view),
     "MatMulInteger": Rule(lambda site: contraction.integer_matmul(site, 1, vectors=(3,))),

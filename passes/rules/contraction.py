@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .. import graph as g
 from ..layout import ONE, Step, Transpose
 from .relation import Arrangement, Letters, Move, Relation, Site, barrier
 
 
-def _ends_with(letters: Sequence[int]) -> object:
+def _ends_with(letters: Sequence[int]) -> Callable[[Arrangement], bool]:
     """A condition: the innermost stored are the factors of these letters, letter by letter."""
 
     def holds(order: Arrangement) -> bool:
@@ -25,11 +25,24 @@ def _ends_with(letters: Sequence[int]) -> object:
 def matmul(site: Site) -> Relation:
     """``... m k, ... k n -> ... m n``: the matrices stay the last two axes, their factors may move.
 
-    A matrix on the right (rank 2) does not care how the rows of the left are ordered, so ``m`` may go
-    among the batch axes. A 1-D operand has no row or no column.
+    Read from right to left it is a MatMul too, of the transposed: ``... n k, ... k m -> ... n m``. A
+    right operand of rank 2 does not care how the rows of the left are ordered, so these may go among
+    the batch axes. A 1-D operand has no row or no column.
     """
     a, b, y, tail = _product(site, 0, 1)
-    return Relation(site.ports(a, b), (y,), broadcast=_batch(a, b, y), allows=_ends_with(tail))
+    columns = [] if len(a) <= 2 or len(b) == 1 else [b[-1]]
+    forwards, backwards = _ends_with(tail), _ends_with([*columns, a[-1], *a[-2:-1]])
+    return Relation(
+        site.ports(a, b), (y,), broadcast=_batch(a, b, y), allows=lambda order: forwards(order) or backwards(order)
+    )
+
+
+def move_matmul(move: Move) -> None:
+    """Exchange the operands where the columns of the result are stored before its rows."""
+    if not _ends_with(_product(move.site, 0, 1)[3])(move.order):
+        left, right = move.node.inputs
+        move.node.replace_input_with(0, right)
+        move.node.replace_input_with(1, left)
 
 
 def _product(site: Site, left_at: int, right_at: int) -> tuple[Letters, Letters, Letters, Letters]:

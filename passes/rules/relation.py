@@ -12,7 +12,7 @@ letters; each port is stored in that order restricted to its own letters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -209,6 +209,29 @@ def extend(relation: Relation, letters: Letters, dims: Shape, parts: Sequence[Fa
         position = max((i + 1 for i in before if found[i].letter == latest), default=0)
         found.insert(position, Part(letter))
     return tuple(found)
+
+
+def completions(
+    relation: Relation, letters: Letters, dims: Shape, parts: Sequence[Factor]
+) -> Iterator[Arrangement]:
+    """Arrangements that store one port as ``parts`` says: :func:`extend`'s first, then others.
+
+    Only a node with conditions on its order is worth the others.
+    """
+    first = extend(relation, letters, dims, parts)
+    yield first
+    present = {letters[f.axis] for f in parts}
+    missing = [letter for letter in relation.letters if letter not in present]
+    if relation.allows is None or len(missing) > 2:
+        return
+    partial: list[Arrangement] = [tuple(part for part in first if part.letter in present)]
+    for letter in missing:
+        partial = [
+            (*order[:place], Part(letter), *order[place:])
+            for order in partial
+            for place in range(len(order), -1, -1)
+        ]
+    yield from partial
 
 
 @dataclass
