@@ -1,0 +1,36 @@
+"""Control flow: branches whose condition is known, or whose results are alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx_ir as ir
+from keras import ops
+
+from onnx_nhwc.keras.call import Call
+from onnx_nhwc.keras.values import Unsupported
+
+__all__ = ["if_"]
+
+
+def if_(call: Call) -> Any:
+    """If on a constant is one branch; else both are computed, and one is chosen."""
+    then, other = (call.attribute(name) for name in ("then_branch", "else_branch"))
+    known = call.constant(0)
+    if known is not None:
+        branch = then if bool(known.array.reshape(-1)[0]) else other
+        return [call.exporter.fact(v) for v in _evaluated(call, branch)]
+    condition = ops.reshape(call.tensor(0), ())
+    results = []
+    for a, b in zip(_evaluated(call, then), _evaluated(call, other), strict=True):
+        x, y = call.exporter.symbolic(a), call.exporter.symbolic(b)
+        if tuple(x.shape) != tuple(y.shape) or None in x.shape[1:]:
+            raise Unsupported("its branches give results of different shapes")
+        results.append(ops.where(condition, x, y))
+    return results
+
+
+def _evaluated(call: Call, branch: ir.Graph) -> list[ir.Value]:
+    for node in branch:
+        call.exporter.evaluate(node)
+    return list(branch.outputs)

@@ -1,0 +1,267 @@
+"""Convolutions: real layers, with kernels as the functions dialect stores them (H, W, I, O)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from keras import layers, ops
+
+from onnx_nhwc.keras.call import Call
+from onnx_nhwc.keras.padding import Window, crop, pad_image, subsample
+from onnx_nhwc.keras.values import Unsupported
+
+__all__ = ["conv", "conv_integer", "conv_transpose"]
+
+_CONV = {1: layers.Conv1D, 2: layers.Conv2D, 3: layers.Conv3D}
+_DEPTHWISE = {1: layers.DepthwiseConv1D, 2: layers.DepthwiseConv2D}
+_TRANSPOSE = {1: layers.Conv1DTranspose, 2: layers.Conv2DTranspose, 3: layers.Conv3DTranspose}
+
+
+def has_bias(call: Call, index: int = 2) -> bool:
+    """Is there a bias, other than the zeros that stand for none?"""
+    if not call.has(index):
+        return False
+    bias = call.constant(index)
+    return bias is None or bias.trainable or bool(np.any(bias.array))
+
+
+def _common(call: Call, bias: bool) -> dict[str, Any]:
+    return {"use_bias": bias, "data_format": "channels_last"}
+
+
+def conv(call: Call) -> Any:
+    """Conv as Conv1D, 2D, 3D, or DepthwiseConv1D, 2D where every channel is its own group."""
+    kernel = call.constant(1)
+    if kernel is None:
+        return _computed(call)
+    *size, per_group, filters = kernel.shape
+    group = call.attribute("group", 1)
+    window = Window.of(call, size)
+    x = call.tensor(0)
+    padding = "same" if window.same else "valid"
+    skip = [1] * len(size)
+    uneven = len(set(window.strides)) > 1
+    depthwise = group > 1 and per_group == 1 and len(size) in _DEPTHWISE and not uneven
+    if max(window.strides) > 1 and max(window.dilations) > 1:
+        skip, window.strides = window.strides, [1] * len(size)
+        padding = "valid"
+    if window.padded and padding == "valid":
+        x = pad_image(call, x, _known(window))
+    shared = {
+        "kernel_size": tuple(size),
+        "strides": tuple(window.strides),
+        "dilation_rate": tuple(window.dilations),
+        "padding": padding,
+        **_common(call, has_bias(call)),
+    }
+    if depthwise:
+        multiplier = filters // group
+        layer = call.layer(_DEPTHWISE[len(size)], 1, depth_multiplier=multiplier, **shared)
+        shape = (*size, group, multiplier)
+        load = call.loader(1, lambda a: a.reshape(shape))
+    else:
+        layer = call.layer(_CONV[len(size)], 1, filters=filters, groups=group, **shared)
+        load = call.loader(1)
+    return subsample(_run(call, layer, x, load), skip)
+
+
+def _known(window: Window) -> list[tuple[int, int]]:
+    if any(a < 0 for a, _ in window.pads):
+        raise Unsupported("it needs to know the image's size")
+    return window.pads
+
+
+def _run(call: Call, layer: Any, x: Any, load: Any) -> Any:
+    y = layer(x)
+    call.assign(layer.kernel, load)
+    if layer.use_bias:
+        if call.constant(2) is None:
+            raise Unsupported("its bias is computed at run time")
+        call.assign(layer.bias, call.loader(2))
+    return y
+
+
+def _computed(call: Call) -> Any:
+    """A convolution whose kernel is computed at run time."""
+    return convolve(call, call.tensor(0), call.x(1), call.x(2) if has_bias(call) else None)
+
+
+def convolve(call: Call, x: Any, kernel: Any, bias: Any = None) -> Any:
+    """The convolution that ``call`` describes, of operands of any kind."""
+    *size, _, _ = kernel.shape
+    if any(k is None for k in size):
+        raise Unsupported("it needs to know its kernel's size")
+    window = Window.of(call, size)
+    skip = [1] * len(size)
+    if max(window.strides) > 1 and max(window.dilations) > 1:
+        skip, window.strides = window.strides, [1] * len(size)
+    if window.padded:
+        x = ops.pad(x, ((0, 0), *_known(window), (0, 0)))
+    y = ops.conv(
+        x,
+        kernel,
+        strides=tuple(window.strides),
+        dilation_rate=tuple(window.dilations),
+        data_format="channels_last",
+    )
+    y = subsample(y, skip)
+    return y if bias is None else ops.add(y, bias)
+
+
+def conv_integer(call: Call) -> Any:
+    """ConvInteger: exact in float64 as long as sums stay below 2**53."""
+    x, kernel = (ops.cast(call.tensor(i), "float64") for i in (0, 1))
+    if call.has(2):
+        x = ops.subtract(x, ops.cast(call.tensor(2), "float64"))
+    if call.has(3):
+        kernel = ops.subtract(kernel, ops.cast(call.tensor(3), "float64"))
+    return ops.cast(convolve(call, x, kernel), "int32")
+
+
+def conv_transpose(call: Call) -> Any:
+    """ConvTranspose as Conv1DTranspose, 2D, 3D: all windows in full, then cut or padded.
+
+    The functions dialect stores the kernel (H, W, M / group, C): Keras's own order.
+    """
+    kernel = call.constant(1)
+    if kernel is None:
+        return _transpose_computed(call)
+    *size, filters, channels = kernel.shape
+    group = call.attribute("group", 1)
+    n = len(size)
+    if group > 1:
+        return _grouped(call, size, filters, channels, group)
+    strides, dilations, crops, extra = _placement(call, size)
+    x = call.tensor(0)
+    if max(strides) > 1 and max(dilations) > 1:
+        x, strides = stuff(x, strides), [1] * n
+    layer = call.layer(
+        _TRANSPOSE[n],
+        1,
+        filters=filters,
+        kernel_size=tuple(size),
+        strides=tuple(strides),
+        dilation_rate=tuple(dilations),
+        padding="valid",
+        output_padding=_output_padding(size, strides, extra),
+        **_common(call, has_bias(call)),
+    )
+    return crop(call, _run(call, layer, x, call.loader(1)), crops)
+
+
+def _output_padding(size: list[int], strides: list[int], extra: list[int]) -> Any:
+    """Keras extends what is shorter than its stride by itself unless this is stated."""
+    gaps = any(k < s for k, s in zip(size, strides, strict=True))
+    if not any(extra) and not gaps:
+        return None
+    return tuple(extra) if len(extra) > 1 else extra[0]
+
+
+def _placement(
+    call: Call, size: list[int]
+) -> tuple[list[int], list[int], list[tuple[int, int]], list[int]]:
+    """Strides, dilations, what to cut from the full result, and what to add behind it."""
+    n = len(size)
+    strides = list(call.attribute("strides") or [1] * n)
+    dilations = list(call.attribute("dilations") or [1] * n)
+    more = list(call.attribute("output_padding") or [0] * n)
+    pads = list(call.attribute("pads") or [0] * (2 * n))
+    wanted = call.attribute("output_shape")
+    auto = call.attribute("auto_pad", "NOTSET")
+    extents = [(k - 1) * d + 1 for k, d in zip(size, dilations, strict=True)]
+    if wanted is not None or auto.startswith("SAME"):
+        for axis in range(n):
+            given = call.shape(0)[1 + axis]
+            if given is None and wanted is not None:
+                raise Unsupported("output_shape needs to know the image's size")
+            length = given or 1
+            target = wanted[-n:][axis] if wanted is not None else length * strides[axis]
+            total = strides[axis] * (length - 1) + more[axis] + extents[axis] - target
+            small, large = total // 2, total - total // 2
+            if total < 0:
+                more[axis], small, large = more[axis] - total, 0, 0
+            first = small if auto in ("SAME_UPPER",) else large
+            pads[axis], pads[axis + n] = first, (small + large) - first
+    elif auto == "VALID":
+        pads = [0] * (2 * n)
+    crops = [(pads[a], max(pads[a + n] - more[a], 0)) for a in range(n)]
+    extra = [max(more[a] - pads[a + n], 0) for a in range(n)]
+    return strides, dilations, crops, extra
+
+
+def stuff(x: Any, strides: list[int]) -> Any:
+    """Put zeros between the elements of the spatial axes."""
+    for axis, stride in enumerate(strides, start=1):
+        if stride == 1:
+            continue
+        size = x.shape[axis]
+        if size is None:
+            raise Unsupported("strides with dilations need to know the image's size")
+        shape = (-1, *[s for s in x.shape[1 : axis + 1]], 1, *x.shape[axis + 1 :])
+        pads = [(0, 0)] * len(shape)
+        pads[axis + 1] = (0, stride - 1)
+        wide = ops.pad(ops.reshape(x, shape), pads)
+        shape = (-1, *x.shape[1:axis], size * stride, *x.shape[axis + 1 :])
+        key = [slice(None)] * len(x.shape)
+        key[axis] = slice(0, (size - 1) * stride + 1)
+        x = ops.reshape(wide, shape)[tuple(key)]
+    return x
+
+
+def _grouped(call: Call, size: list[int], filters: int, channels: int, group: int) -> Any:
+    """A transposed convolution in groups: one layer each."""
+    strides, dilations, crops, extra = _placement(call, size)
+    x = call.tensor(0)
+    if max(strides) > 1 and max(dilations) > 1:
+        x, strides = stuff(x, strides), [1] * len(size)
+    parts = ops.split(x, group, axis=-1)
+    base = call.name(1)
+    results = []
+    for index, part in enumerate(parts):
+        layer = call.exporter.keep(
+            _TRANSPOSE[len(size)](
+                filters,
+                tuple(size),
+                strides=tuple(strides),
+                dilation_rate=tuple(dilations),
+                output_padding=_output_padding(size, strides, extra),
+                name=call.exporter.names.unique(f"{base}_group{index}"),
+                dtype=call.dtype(0),
+                **_common(call, has_bias(call)),
+            )
+        )
+        results.append(layer(part))
+        rows = slice(index * channels // group, (index + 1) * channels // group)
+        columns = slice(index * filters, (index + 1) * filters)
+        call.assign(layer.kernel, call.loader(1, lambda a, rows=rows: a[..., rows]))  # type: ignore[misc]
+        if layer.use_bias:
+            call.assign(layer.bias, call.loader(2, lambda a, c=columns: a[c]))  # type: ignore[misc]
+    return crop(call, ops.concatenate(results, axis=-1), crops)
+
+
+def _transpose_computed(call: Call) -> Any:
+    """A transposed convolution whose kernel is computed at run time."""
+    kernel = call.tensor(1)
+    *size, filters, channels = kernel.shape
+    group = call.attribute("group", 1)
+    strides, dilations, crops, extra = _placement(call, list(size))
+    x = call.tensor(0)
+    if max(strides) > 1 and max(dilations) > 1:
+        x, strides = stuff(x, strides), [1] * len(size)
+    xs = ops.split(x, group, axis=-1) if group > 1 else [x]
+    kernels = ops.split(kernel, group, axis=-1) if group > 1 else [kernel]
+    parts = [
+        ops.conv_transpose(
+            part,
+            k,
+            strides=tuple(strides),
+            dilation_rate=tuple(dilations),
+            output_padding=_output_padding(list(size), strides, extra),
+            data_format="channels_last",
+        )
+        for part, k in zip(xs, kernels, strict=True)
+    ]
+    y = ops.concatenate(parts, axis=-1) if group > 1 else parts[0]
+    y = crop(call, y, crops)
+    return ops.add(y, call.x(2)) if has_bias(call) else y

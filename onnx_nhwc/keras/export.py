@@ -1,0 +1,367 @@
+"""Walks a graph of the functions dialect and builds a functional Keras model, node by node.
+
+Nodes that only compute shapes are looked at when somebody wants their result: shape arithmetic
+that ends in a Reshape leaves nothing behind. Weights are moved when all else has worked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+import onnx_ir as ir
+from keras import layers, ops
+
+from onnx_nhwc.keras.call import Call, dtype_name, literal, small
+from onnx_nhwc.keras.dynamic import Sizes
+from onnx_nhwc.keras.names import Names
+from onnx_nhwc.keras.table import OPERATORS
+from onnx_nhwc.keras.values import Array, Constant, Fact, Unsupported
+from onnx_nhwc.passes import graph as g
+from onnx_nhwc.passes.errors import ConversionError
+from onnx_nhwc.passes.layout import Dim
+from onnx_nhwc.passes.lower import NAME
+from onnx_nhwc.passes.rules.spatial import DOMAIN, usual_inputs
+from onnx_nhwc.passes.shapes import infer
+
+__all__ = ["Exporter", "UnsupportedNodes"]
+
+_IMPURE = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",
+           "Multinomial", "If", "Loop", "Scan"}  # fmt: skip
+
+
+class UnsupportedNodes(ConversionError):
+    """Nodes of a model that Keras cannot express, all of them, with the reason for each."""
+
+    def __init__(self, nodes: Sequence[tuple[str, str]], total: int) -> None:
+        listed = "; ".join(f"{node}: {reason}" for node, reason in nodes)
+        super().__init__(
+            f"{len(nodes)} of the model's {total} nodes cannot be expressed in Keras: {listed}"
+        )
+        self.nodes = tuple(nodes)
+
+
+class Exporter:
+    """Builds a Keras model from a graph whose data are channels last already.
+
+    Args:
+        model: A graph of the functions dialect.
+        parameters: The names of the source's initializers. Floats among them are parameters, and
+            trainable; other constants are numbers in a formula.
+    """
+
+    def __init__(self, model: ir.Model, parameters: frozenset[str]) -> None:
+        self.model = model
+        self.parameters = parameters
+        self.names = Names()
+        self.shapes = infer(model)
+        self.sizes = Sizes(self)
+        self.pending: list[tuple[Any, Callable[[], Array]]] = []
+        self.errors: list[tuple[str, str]] = []
+        self._facts: dict[ir.Value, Fact] = {}
+        self._done: set[ir.Node] = set()
+        self._weights: dict[ir.Value, Any] = {}
+        self._turned: dict[int, tuple[Any, Any, tuple[int, ...]]] = {}
+        self._named: dict[int, Any] = {}
+        self._inputs: list[Any] = []
+        self._zero: Any = None
+
+    def run(self) -> Any:
+        """Return the model.
+
+        Raises:
+            UnsupportedNodes: Some nodes cannot be expressed. No weight has been moved then.
+        """
+        graph = self.model.graph
+        outputs = [self._io_name(value) for value in graph.outputs]
+        for value in graph.inputs:
+            self._input(value)
+        for node in graph:
+            if node not in self._done and not self._is_arithmetic(node):
+                self.evaluate(node)
+        results = [self._output(v, n) for v, n in zip(graph.outputs, outputs, strict=True)]
+        if self.errors:
+            raise UnsupportedNodes(self.errors, len(list(graph.all_nodes())))
+        model = keras.Model(
+            self._inputs[0] if len(self._inputs) == 1 else self._inputs,
+            results[0] if len(results) == 1 else dict(zip(outputs, results, strict=True)),
+            name=self.names.unique(graph.name or "model"),
+        )
+        for variable, load in self.pending:
+            variable.assign(load())
+        return model
+
+    # --- values ------------------------------------------------------------------------------
+
+    def fact(self, value: ir.Value) -> Fact:
+        """What is known of a value; evaluates the node that makes it, if need be."""
+        if value not in self._facts:
+            self._facts[value] = self._known(value)
+        return self._facts[value]
+
+    def _known(self, value: ir.Value) -> Fact:
+        tensor = g.constant(value)
+        if tensor is not None:
+            return self._weight(value, tensor)
+        integers = self.shapes.values(value)
+        if integers is not None and value.shape is not None and value.dtype is not None:
+            if all(dim.static for dim in integers) and len(value.shape) < 2:
+                array = np.array([dim.number for dim in integers], value.dtype.numpy())
+                return Constant.of(array if len(value.shape) else array.reshape(()))
+        node = value.producer()
+        if node is None:
+            raise Unsupported(f"nothing computes '{value.name}'")
+        self.evaluate(node)
+        return self._facts[value]
+
+    def _weight(self, value: ir.Value, tensor: ir.TensorProtocol) -> Constant:
+        names = {value.name, tensor.name} & self.parameters
+        dtype = dtype_name(tensor.dtype)
+        shape = tuple(int(size) for size in tensor.shape.numpy())
+        trainable = bool(names) and "float" in dtype and int(np.prod(shape)) > 1
+        name = tensor.name if tensor.name in names else value.name
+        return Constant(tensor.numpy, shape, dtype, name or "", trainable)
+
+    def dims(self, value: ir.Value) -> tuple[Dim, ...] | None:
+        fact = self.fact(value)
+        known = self.shapes.shape(value)
+        if known is None or len(known) != len(fact.shape):
+            known = tuple(Dim(1, (f"{value.name}.{i}",)) for i in range(len(fact.shape)))
+        sizes = zip(fact.shape, known, strict=True)
+        return tuple(dim if size is None else Dim(size) for size, dim in sizes)
+
+    def operand(self, value: ir.Value) -> Any:
+        """A value as an argument of a Keras operation."""
+        fact = self.fact(value)
+        if not isinstance(fact, Constant):
+            return fact
+        if fact.trainable or not small(fact):
+            return self.weight(value, fact)
+        return literal(fact)
+
+    def symbolic(self, value: ir.Value) -> Any:
+        """A value as a symbolic tensor."""
+        fact = self.operand(value)
+        if isinstance(fact, keras.KerasTensor):
+            return fact
+        dtype = self.fact(value).dtype
+        zero = ops.cast(self.zero(), dtype)
+        return ops.logical_or(zero, fact) if dtype == "bool" else ops.add(zero, fact)
+
+    def zero(self) -> Any:
+        """A symbolic 0: what a layer without inputs is called on."""
+        if self._zero is None:
+            if not self._inputs:
+                raise Unsupported("a Keras model needs an input")
+            x = self._inputs[0]
+            key = (slice(0, 1), *[0] * (len(x.shape) - 1))
+            first = x[key] if len(x.shape) else x
+            self._zero = ops.sum(ops.zeros_like(first, dtype="int32"))
+            self._name_operations([self._zero], "zero")
+        return self._zero
+
+    def weight(self, value: ir.Value, constant: Constant) -> Any:
+        """A parameter that no layer has a place for: the rows of an Embedding."""
+        if value not in self._weights:
+            *rows, columns = constant.shape or (1,)
+            count = int(np.prod(rows, dtype=np.int64))
+            layer = self.keep(
+                layers.Embedding(
+                    count,
+                    columns,
+                    embeddings_initializer="zeros",
+                    dtype=constant.dtype,
+                    trainable=constant.trainable,
+                    name=self.names.unique(constant.name or "constant"),
+                )
+            )
+            zero = self.zero()
+            table = layer(zero if count == 1 else ops.add(zero, np.arange(count, dtype="int32")))
+            shape = (count, columns)
+            self.pending.append((layer.embeddings, lambda: constant.array.reshape(shape)))
+            if tuple(table.shape) != constant.shape:
+                table = ops.reshape(table, constant.shape)
+            self._name_operations([table], layer.name)
+            self._weights[value] = table
+        return self._weights[value]
+
+    def transpose(self, x: Any, perm: tuple[int, ...]) -> Any:
+        """Transpose ``x``, or what it is a Transpose of."""
+        if id(x) in self._turned:
+            _, x, before = self._turned[id(x)]
+            perm = tuple(before[axis] for axis in perm)
+        if perm == tuple(range(len(perm))):
+            return x
+        turned = ops.transpose(x, perm)
+        self._turned[id(turned)] = (turned, x, perm)
+        return turned
+
+    def keep(self, layer: Any) -> Any:
+        """Remember that a layer has its final name."""
+        self._named[id(layer)] = layer
+        return layer
+
+    # --- nodes -------------------------------------------------------------------------------
+
+    def evaluate(self, node: ir.Node) -> None:
+        """Map a node; what cannot be mapped is noted, and stands as a value of unknown origin."""
+        if node in self._done:
+            return
+        self._done.add(node)
+        try:
+            self.finish(node, self._map(node))
+        except Unsupported as error:
+            self._fail(node, str(error))
+        except (TypeError, ValueError, NotImplementedError, ArithmeticError) as error:
+            self._fail(node, f"Keras refuses it ({' '.join(str(error).split())[:200]})")
+
+    def _map(self, node: ir.Node) -> list[Any]:
+        call = self._call(node)
+        mapping = OPERATORS.get(call.op_type)
+        facts = [self.fact(v) for v in call.values if v is not None and v.name]
+        if self._foldable(node, facts):
+            return self._fold(node, call)
+        if mapping is None:
+            raise Unsupported("there is no mapping for this operator")
+        results = mapping(call)
+        results = list(results) if isinstance(results, (list, tuple)) else [results]
+        for i, result in enumerate(results):
+            dtype = node.outputs[i].dtype if i < len(node.outputs) else None
+            if isinstance(result, keras.KerasTensor) and dtype is not None:
+                results[i] = call.cast(result, dtype_name(dtype))
+        self._name_operations(results, call)
+        return results
+
+    def _call(self, node: ir.Node) -> Call:
+        if node.domain in g.STANDARD:
+            return Call(self, node, node.op_type, list(node.inputs))
+        match = NAME.fullmatch(node.op_type) if node.domain == DOMAIN else None
+        if match is None:
+            raise Unsupported(f"the domain '{node.domain}' is not known")
+        given = [int(digit) for digit in match["given"] or usual_inputs(match["op"])]
+        inputs: list[ir.Value | None] = [None] * (max(given) + 1)
+        for index, value in zip(given, node.inputs, strict=False):
+            inputs[index] = value
+        return Call(self, node, match["op"], inputs, int(match["spatial"]))
+
+    def finish(self, node: ir.Node, results: Sequence[Any]) -> None:
+        """State a node's results."""
+        self._done.add(node)
+        for output, result in zip(node.outputs, results, strict=False):
+            if result is not None:
+                self._facts[output] = result
+
+    def _fail(self, node: ir.Node, reason: str) -> None:
+        self.errors.append((g.describe(node), reason))
+        for output in node.outputs:
+            shape = self.shapes.shape(output) or ()
+            sizes = tuple(dim.number if dim.static else None for dim in shape)
+            try:
+                dtype = dtype_name(output.dtype)
+            except Unsupported:
+                dtype = "float32"
+            self._facts[output] = keras.KerasTensor(sizes, dtype=dtype)
+
+    def _is_arithmetic(self, node: ir.Node) -> bool:
+        """Does a node only compute what a shape is made of?"""
+        graph_outputs = any(value.is_graph_output() for value in node.outputs)
+        return not graph_outputs and (
+            node.op_type == "Shape"
+            or (len(node.outputs) == 1 and self.shapes.values(node.outputs[0]) is not None)
+        )
+
+    def _foldable(self, node: ir.Node, facts: Sequence[Fact]) -> bool:
+        return (
+            node.domain in g.STANDARD
+            and node.op_type not in _IMPURE
+            and all(isinstance(fact, Constant) for fact in facts)
+        )
+
+    def _fold(self, node: ir.Node, call: Call) -> list[Any]:
+        """Compute a node of constants now."""
+        from onnx.reference import ReferenceEvaluator
+
+        names = [value.name if value is not None else "" for value in node.inputs]
+        constants = {str(v.name): self.fact(v) for v in node.inputs if v is not None and v.name}
+        arrays = {name: np.asarray(fact.array) for name, fact in constants.items()}
+        proto = ir.to_proto(node)
+        infos = [
+            onnx.helper.make_tensor_value_info(
+                name, onnx.helper.np_dtype_to_tensor_dtype(a.dtype), a.shape
+            )
+            for name, a in arrays.items()
+        ]
+        outputs = [v.name or "" for v in node.outputs]
+        results = [onnx.ValueInfoProto(name=name) for name in outputs if name]
+        graph = onnx.helper.make_graph([proto], "node", infos, results)
+        model = onnx.helper.make_model(
+            graph, opset_imports=[onnx.helper.make_opsetid("", call.opset)]
+        )
+        found = iter(ReferenceEvaluator(model).run(None, arrays))
+        source = next((fact for fact in constants.values() if fact.trainable), None)
+        name = source.name if source is not None else next(iter(names), "")
+        return [
+            Constant.of(next(found), str(name), source is not None) if output else None
+            for output in outputs
+        ]
+
+    # --- inputs, outputs, names --------------------------------------------------------------
+
+    def _io_name(self, value: ir.Value) -> str:
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "_", value.name or "value").lstrip("_-.")
+        return self.names.unique(name) if "." not in name else name
+
+    def _input(self, value: ir.Value) -> None:
+        dims = self.shapes.shape(value)
+        if dims is None:
+            raise ConversionError(
+                f"the rank of input '{value.name}' is unknown",
+                f"Give its shape: --shape {value.name}=1,3,224,224",
+            )
+        shape = tuple(dim.number if dim.static else None for dim in dims)
+        try:
+            dtype = dtype_name(value.dtype)
+        except Unsupported as error:
+            raise ConversionError(f"input '{value.name}': {error}") from None
+        tensor = keras.Input(batch_shape=shape, dtype=dtype, name=self._io_name(value))
+        self.keep(tensor._keras_history.operation)
+        self._inputs.append(tensor)
+        self._facts[value] = tensor
+
+    def _output(self, value: ir.Value, name: str) -> Any:
+        """An output under its own name."""
+        try:
+            result = self.symbolic(value)
+        except Unsupported as error:
+            if not self.errors:
+                self.errors.append((f"output '{value.name}'", str(error)))
+            return None
+        if not result.shape and False:
+            return result
+        layer = layers.Identity(name=name, dtype=result.dtype)
+        return self.keep(layer)(result)
+
+    def _name_operations(self, results: Sequence[Any], source: Call | str) -> None:
+        """Name the operations that a mapping has made: Keras numbers them by itself otherwise."""
+        pending = [r for r in results if isinstance(r, keras.KerasTensor)]
+        last = True
+        while pending:
+            history = getattr(pending.pop(), "_keras_history", None)
+            if history is None or id(history.operation) in self._named:
+                continue
+            operation = history.operation
+            self.keep(operation)
+            kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(operation).__name__).lower()
+            if isinstance(source, str):
+                operation.name = self.names.unique(f"{source}_{kind}")
+            elif last:
+                operation.name = source.name()
+            else:
+                operation.name = self.names.unique(f"{source.name()}_{kind}")
+            last = False
+            for node in operation._inbound_nodes:
+                pending += node.input_tensors

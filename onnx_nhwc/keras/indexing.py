@@ -1,0 +1,200 @@
+"""Gather, Scatter, and what picks elements by number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from onnx_nhwc.keras.call import Call, is_float
+from onnx_nhwc.keras.values import Unsupported
+
+
+def positive(call: Call, index: int, size: int | None) -> Any:
+    """Indices, those that count from behind made to count from the front."""
+    known = call.constant(index)
+    if known is not None:
+        array = known.array
+        if (array < 0).any():
+            if size is None:
+                raise Unsupported("a negative index needs to know the axis' size")
+            array = np.where(array < 0, array + size, array)
+        return array.item() if array.ndim == 0 else array.astype(np.int32)
+    x = call.tensor(index)
+    if size is None:
+        return x
+    return ops.where(ops.less(x, 0), ops.add(x, size), x)
+
+
+def gather(call: Call) -> Any:
+    """Gather; of a weight by numbers that are computed, it is an Embedding."""
+    table = call.constant(0)
+    rank = len(table.shape) if table is not None else call.rank(0)
+    axis = call.attribute("axis", 0) % rank
+    if table is not None and len(table.shape) == 2 and axis == 0 and is_float(table.dtype):
+        rows, columns = table.shape
+        layer = call.layer(
+            layers.Embedding, 0, input_dim=rows, output_dim=columns,
+            embeddings_initializer="zeros", trainable=table.trainable, dtype=table.dtype,
+        )  # fmt: skip
+        y = layer(positive(call, 1, rows))
+        call.assign(layer.embeddings, call.loader(0))
+        return y
+    size = call.shape(0)[axis]
+    indices = positive(call, 1, size)
+    if isinstance(indices, int) and call.constant(0) is None:
+        key = [slice(None)] * rank + [indices]
+        key[axis] = key.pop()
+        return call.tensor(0)[tuple(key)]
+    return ops.take(call.x(0), indices, axis=axis)
+
+
+def gather_elements(call: Call) -> Any:
+    """GatherElements; indices may be smaller than the data along the other axes."""
+    x = call.tensor(0)
+    axis = call.attribute("axis", 0) % len(x.shape)
+    indices = positive(call, 1, x.shape[axis])
+    if not isinstance(indices, keras.KerasTensor):
+        indices = np.asarray(indices)
+    key = tuple(
+        slice(None) if i == axis or size == indices.shape[i] else slice(0, indices.shape[i])
+        for i, size in enumerate(x.shape)
+    )
+    x = x if all(part == slice(None) for part in key) else x[key]
+    return ops.take_along_axis(x, indices, axis=axis)
+
+
+def gather_nd(call: Call) -> Any:
+    """GatherND: the indices become one, into data with the indexed axes merged."""
+    shape = call.static(0)
+    indices = call.tensor(1)
+    batch = call.attribute("batch_dims", 0)
+    depth = indices.shape[-1]
+    sizes = np.array(shape[batch : batch + depth], np.int64)
+    strides = np.append(np.cumprod(sizes[:0:-1])[::-1], 1).astype(np.int64)
+    indices = ops.cast(indices, "int64")
+    indices = ops.where(ops.less(indices, 0), ops.add(indices, sizes), indices)
+    flat = ops.sum(ops.multiply(indices, strides), axis=-1)
+    if batch:
+        count = int(np.prod(shape[:batch]))
+        lead = np.arange(count).reshape(shape[:batch]) * int(np.prod(sizes))
+        flat = ops.add(flat, lead.reshape(*shape[:batch], *[1] * (len(flat.shape) - batch)))
+    data = ops.reshape(call.tensor(0), (-1, *shape[batch + depth :]))
+    return ops.take(data, flat, axis=0)
+
+
+def scatter_nd(call: Call) -> Any:
+    """ScatterND with every reduction."""
+    x, indices, updates = (call.tensor(i) for i in range(3))
+    shape = call.static(0)
+    depth = indices.shape[-1]
+    indices = ops.cast(indices, "int64")
+    sizes = np.array(shape[:depth], np.int64)
+    indices = ops.where(ops.less(indices, 0), ops.add(indices, sizes), indices)
+    tail = shape[depth:]
+    places = ops.reshape(indices, (-1, depth))
+    values = ops.reshape(updates, (-1, *tail))
+    return _scattered(call, x, places, values)
+
+
+def _scattered(call: Call, x: Any, places: Any, values: Any) -> Any:
+    reduction = call.attribute("reduction", "none")
+    names = {"none": None, "add": "add", "mul": "mul", "max": "max", "min": "min"}
+    if x.dtype == "bool":
+        done = ops.scatter_update(
+            ops.cast(x, "int32"), places, ops.cast(values, "int32"), names[reduction]
+        )
+        return ops.not_equal(done, 0)
+    return ops.scatter_update(x, places, values, names[reduction])
+
+
+def scatter_elements(call: Call) -> Any:
+    """ScatterElements: one update for every element of the indices."""
+    x, updates = call.tensor(0), call.tensor(2)
+    shape = call.static(0)
+    axis = call.attribute("axis", 0) % len(shape)
+    if call.op_type == "Scatter":
+        axis = call.attribute("axis", 0) % len(shape)
+    indices = ops.cast(call.tensor(1), "int64")
+    indices = ops.where(ops.less(indices, 0), ops.add(indices, shape[axis]), indices)
+    if None in indices.shape:
+        raise Unsupported("the size of its indices is not known")
+    grids = np.indices(indices.shape).astype(np.int64)
+    columns = []
+    for i in range(len(shape)):
+        if i == axis:
+            columns.append(ops.reshape(indices, (-1, 1)))
+        else:
+            columns.append(grids[i].reshape(-1, 1))
+    places = ops.concatenate(columns, axis=-1) if len(columns) > 1 else columns[0]
+    return _scattered(call, x, places, ops.reshape(updates, (-1,)))
+
+
+def one_hot(call: Call) -> Any:
+    """OneHot; numbers outside of the range give no hot element."""
+    x = call.tensor(0)
+    depth = int(call.array(1, "depth").reshape(-1)[0])
+    axis = call.attribute("axis", -1) % (len(x.shape) + 1)
+    x = x if not is_float(x.dtype) else ops.cast(x, "int64")
+    x = ops.where(ops.less(x, 0), ops.add(x, depth), x)
+    shape = [1] * (len(x.shape) + 1)
+    shape[axis] = depth
+    steps = np.arange(depth, dtype=x.dtype).reshape(shape)
+    hot = ops.equal(ops.expand_dims(x, axis), steps)
+    values = call.tensor(2)
+    off, on = values[0], values[1]
+    return ops.where(hot, on, off)
+
+
+def trilu(call: Call) -> Any:
+    k = int(call.array(1, "k").reshape(-1)[0]) if call.has(1) else 0
+    x = call.tensor(0)
+    upper = call.attribute("upper", 1)
+    rows, columns = x.shape[-2:]
+    if rows is None or columns is None:
+        raise Unsupported("it needs to know the size of its matrices")
+    mask = (np.triu if upper else np.tril)(np.ones((rows, columns), bool), k)
+    return ops.where(mask, x, ops.zeros_like(x))
+
+
+def eye_like(call: Call) -> Any:
+    rows, columns = call.static(0)
+    k = call.attribute("k", 0)
+    eye = np.eye(rows, columns, k).astype(call.out_dtype())
+    zero = ops.cast(call.exporter.zero(), call.out_dtype())
+    return ops.logical_or(zero, eye) if eye.dtype == bool else ops.add(zero, eye)
+
+
+def compress(call: Call) -> Any:
+    """Compress by a condition that is known now."""
+    places = np.flatnonzero(call.array(1, "condition")).astype(np.int32)
+    x = call.tensor(0)
+    axis = call.attribute("axis")
+    if axis is None:
+        return ops.take(ops.reshape(x, (-1,)), places, axis=0)
+    return ops.take(x, places, axis=axis % len(x.shape))
+
+
+def reverse_sequence(call: Call) -> Any:
+    """ReverseSequence: each sequence's own places, counted backwards as far as it goes."""
+    x = call.tensor(0)
+    time, batch = call.attribute("time_axis", 0), call.attribute("batch_axis", 1)
+    rank = len(x.shape)
+    steps = x.shape[time]
+    if steps is None or x.shape[batch] is None:
+        raise Unsupported("it needs to know the sizes of time and batch")
+
+    def along(axis: int) -> tuple[int, ...]:
+        return tuple(-1 if i == axis else 1 for i in range(rank))
+
+    lengths = ops.reshape(ops.cast(call.tensor(1), "int32"), along(batch))
+    places = np.arange(steps, dtype=np.int32).reshape(along(time))
+    turned = ops.subtract(ops.subtract(lengths, 1), places)
+    places = ops.where(ops.less(places, lengths), turned, places)
+    return ops.take_along_axis(x, ops.broadcast_to(places, x.shape), axis=time)
+
+
+def det(call: Call) -> Any:
+    return ops.det(call.tensor(0))

@@ -1,0 +1,191 @@
+"""Normalisation: real layers where scale and bias are weights, formulas where they are not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from keras import layers, ops
+
+from onnx_nhwc.keras.call import Call
+from onnx_nhwc.keras.values import Unsupported
+
+__all__ = [
+    "batch_normalization",
+    "group_normalization",
+    "instance_normalization",
+    "layer_normalization",
+    "lp_normalization",
+    "lrn",
+    "mean_variance",
+    "rms_normalization",
+]
+
+
+def _constants(call: Call, *indices: int) -> bool:
+    return all(not call.has(i) or call.constant(i) is not None for i in indices)
+
+
+def batch_normalization(call: Call) -> Any:
+    """BatchNormalization: a layer with its moving statistics."""
+    epsilon, momentum = call.attribute("epsilon", 1e-5), call.attribute("momentum", 0.9)
+    training = call.attribute("training_mode", 0)
+    axis = -1 if call.spatial else 1 if call.rank(0) > 1 else 0
+    if training or not _constants(call, 1, 2, 3, 4):
+        return _batch_formula(call, epsilon, momentum, axis, bool(training))
+    x = call.tensor(0)
+    layer = call.layer(
+        layers.BatchNormalization, 1, axis=axis, epsilon=epsilon, momentum=momentum
+    )
+    y = layer(x)
+    names = ("gamma", "beta", "moving_mean", "moving_variance")
+    for i, name in enumerate(names, start=1):
+        call.assign(getattr(layer, name), call.loader(i))
+    return y
+
+
+def _batch_formula(
+    call: Call, epsilon: float, momentum: float, axis: int, training: bool
+) -> Any:
+    x = call.tensor(0)
+    rank = len(x.shape)
+    axis %= rank
+    shape = [1] * rank
+    shape[axis] = -1
+
+    def wide(v: Any) -> Any:
+        return ops.reshape(v, tuple(shape))
+
+    mean, variance = call.x(3), call.x(4)
+    results: list[Any] = []
+    if training:
+        axes = tuple(a for a in range(rank) if a != axis)
+        now = ops.mean(x, axis=axes)
+        spread = ops.mean(ops.square(ops.subtract(x, wide(now))), axis=axes)
+        results = [
+            ops.add(ops.multiply(old, momentum), ops.multiply(new, 1 - momentum))
+            for old, new in ((mean, now), (variance, spread))
+        ]
+        mean, variance = now, spread
+    scale = ops.divide(call.x(1), ops.sqrt(ops.add(variance, epsilon)))
+    y = ops.add(ops.multiply(ops.subtract(x, wide(mean)), wide(scale)), wide(call.x(2)))
+    return [y, *results]
+
+
+def instance_normalization(call: Call) -> Any:
+    """InstanceNormalization: as many groups as channels."""
+    return _groups(call, call.shape(0)[-1])
+
+
+def group_normalization(call: Call) -> Any:
+    """GroupNormalization; before opset 21 scale and bias have an entry per group."""
+    return _groups(call, call.attribute("num_groups"))
+
+
+def _groups(call: Call, groups: int | None) -> Any:
+    x = call.tensor(0)
+    channels = x.shape[-1]
+    if channels is None or groups is None:
+        raise Unsupported("it needs to know the number of channels")
+    epsilon = call.attribute("epsilon", 1e-5)
+    affine = _constants(call, 1, 2)
+    layer = call.layer(
+        layers.GroupNormalization, 1, groups=groups, axis=-1, epsilon=epsilon,
+        center=affine, scale=affine,
+    )  # fmt: skip
+    y = layer(x)
+    if affine:
+        for i, variable in ((1, layer.gamma), (2, layer.beta)):
+            call.assign(variable, call.loader(i, lambda a: np.repeat(a, channels // a.size)))
+        return y
+    scale, bias = (call.x(i) for i in (1, 2))
+    if scale.shape[0] != channels:
+        scale, bias = (ops.repeat(v, channels // groups) for v in (scale, bias))
+    return ops.add(ops.multiply(y, scale), bias)
+
+
+def layer_normalization(call: Call) -> Any:
+    """LayerNormalization over the trailing axes, with the mean and 1/deviation if asked for."""
+    rank = call.rank(0)
+    first = call.attribute("axis", -1) % rank
+    axes = list(range(first, rank))
+    epsilon = call.attribute("epsilon", 1e-5)
+    x = call.tensor(0)
+    shape = x.shape[first:]
+    scale = call.constant(1)
+    plain = not call.wants(1) and not call.wants(2) and None not in shape
+    if plain and _constants(call, 1, 2) and scale is not None and scale.shape == tuple(shape):
+        layer = call.layer(
+            layers.LayerNormalization, 1, axis=axes, epsilon=epsilon, center=call.has(2)
+        )
+        y = layer(x)
+        call.assign(layer.gamma, call.loader(1))
+        if call.has(2):
+            call.assign(layer.beta, call.loader(2, lambda a: np.broadcast_to(a, shape)))
+        return y
+    mean = ops.mean(x, axis=axes, keepdims=True)
+    centred = ops.subtract(x, mean)
+    variance = ops.mean(ops.square(centred), axis=axes, keepdims=True)
+    inverse = ops.rsqrt(ops.add(variance, epsilon))
+    y = ops.multiply(ops.multiply(centred, inverse), call.x(1))
+    if call.has(2):
+        y = ops.add(y, call.x(2))
+    return [y, mean, inverse]
+
+
+def rms_normalization(call: Call) -> Any:
+    """RMSNormalization over the trailing axes."""
+    rank = call.rank(0)
+    first = call.attribute("axis", -1) % rank
+    epsilon = call.attribute("epsilon", 1e-5)
+    x, scale = call.tensor(0), call.constant(1)
+    if scale is not None and first == rank - 1 and scale.shape == tuple(x.shape[-1:]):
+        layer = call.layer(layers.RMSNormalization, 1, axis=-1, epsilon=epsilon)
+        y = layer(x)
+        call.assign(layer.scale, call.loader(1))
+        return y
+    mean = ops.mean(ops.square(x), axis=list(range(first, rank)), keepdims=True)
+    return ops.multiply(ops.multiply(x, ops.rsqrt(ops.add(mean, epsilon))), call.x(1))
+
+
+def lp_normalization(call: Call) -> Any:
+    """LpNormalization; a vector of zeros stays one."""
+    axis, p = call.attribute("axis", -1), call.attribute("p", 2)
+    x = call.tensor(0)
+    if p == 1:
+        norm = ops.sum(ops.abs(x), axis=axis, keepdims=True)
+    else:
+        norm = ops.sqrt(ops.sum(ops.square(x), axis=axis, keepdims=True))
+    return ops.divide_no_nan(x, norm)
+
+
+def lrn(call: Call) -> Any:
+    """LRN: sums of squares over neighbouring channels."""
+    size = call.attribute("size")
+    alpha, beta = call.attribute("alpha", 1e-4), call.attribute("beta", 0.75)
+    bias = call.attribute("bias", 1.0)
+    x = call.tensor(0)
+    channels = x.shape[-1]
+    before = (size - 1) // 2
+    square = ops.square(x)
+    pads = [(0, 0)] * (len(x.shape) - 1) + [(before, size - 1 - before)]
+    padded = ops.pad(square, pads)
+    total: Any = None
+    for i in range(size):
+        part = padded[..., i : i + channels]
+        total = part if total is None else ops.add(total, part)
+    norm = ops.add(ops.multiply(total, alpha / size), bias)
+    return ops.divide(x, ops.power(norm, beta))
+
+
+def mean_variance(call: Call) -> Any:
+    """MeanVarianceNormalization, as its defining function computes it."""
+    axes = list(call.attribute("axes") or [0, 2, 3])
+    x = call.tensor(0)
+    mean = ops.mean(x, axis=axes, keepdims=True)
+    spread = ops.subtract(
+        ops.mean(ops.square(x), axis=axes, keepdims=True), ops.square(mean)
+    )
+    return ops.divide(ops.subtract(x, mean), ops.add(ops.sqrt(spread), 1e-9))
+
+

@@ -1,0 +1,193 @@
+"""Reductions, extrema, running sums, sorting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from keras import layers, ops
+
+from onnx_nhwc.keras.call import Call, is_float
+from onnx_nhwc.keras.values import Unsupported
+
+Mapping = Callable[[Call], Any]
+Reduce = Callable[..., Any]
+
+
+def reduce(function: Reduce, before: Callable[[Any], Any] | None = None,
+           after: Callable[[Any], Any] | None = None) -> Mapping:  # fmt: skip
+    """A reduction: ``after(function(before(x)))``; no axes are all of them, or none."""
+
+    def mapped(call: Call) -> Any:
+        x = call.tensor(0)
+        axes = _axes(call)
+        keepdims = bool(call.attribute("keepdims", 1))
+        value = before(x) if before is not None else x
+        if axes != ():
+            value = function(value, axis=axes, keepdims=keepdims)
+        return after(value) if after is not None else value
+
+    return mapped
+
+
+def _axes(call: Call) -> tuple[int, ...]:
+    rank = call.rank(0)
+    axes = call.integers("axes", 1)
+    if not axes:
+        return () if call.attribute("noop_with_empty_axes", 0) else tuple(range(rank))
+    return tuple(sorted(axis % rank for axis in axes))
+
+
+def _exact(function: Reduce) -> Reduce:
+    """Reduce integers in their own type, booleans as integers."""
+
+    def reduced(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+        if x.dtype == "bool":
+            return function(ops.cast(x, "int32"), axis=axis, keepdims=keepdims)
+        return function(x, axis=axis, keepdims=keepdims)
+
+    return reduced
+
+
+def _mean(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    if is_float(x.dtype):
+        return ops.mean(x, axis=axis, keepdims=keepdims)
+    total = ops.sum(ops.cast(x, "float64"), axis=axis, keepdims=keepdims)
+    count = np.prod([x.shape[a] for a in axis])
+    return ops.divide(total, float(count))
+
+
+def _prod(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    return ops.prod(x, axis=axis, keepdims=keepdims)
+
+
+def _logsumexp(x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    work = x if is_float(x.dtype) else ops.cast(x, "float64")
+    return ops.logsumexp(work, axis=axis, keepdims=keepdims)
+
+
+def _float(x: Any) -> Any:
+    return x if is_float(x.dtype) else ops.cast(x, "float64")
+
+
+REDUCTIONS: dict[str, Mapping] = {
+    "ReduceSum": reduce(_exact(ops.sum)),
+    "ReduceMean": reduce(_mean),
+    "ReduceMax": reduce(_exact(ops.max)),
+    "ReduceMin": reduce(_exact(ops.min)),
+    "ReduceProd": reduce(_prod),
+    "ReduceL1": reduce(ops.sum, before=ops.abs),
+    "ReduceL2": reduce(ops.sum, before=lambda x: ops.square(_float(x)), after=ops.sqrt),
+    "ReduceLogSum": reduce(ops.sum, before=_float, after=ops.log),
+    "ReduceLogSumExp": reduce(_logsumexp),
+    "ReduceSumSquare": reduce(ops.sum, before=ops.square),
+}
+
+
+def argument(function: Reduce) -> Mapping:
+    """ArgMax, ArgMin; the last of equal ones is the first from behind."""
+
+    def mapped(call: Call) -> Any:
+        x = call.tensor(0)
+        axis = call.attribute("axis", 0) % len(x.shape)
+        keepdims = bool(call.attribute("keepdims", 1))
+        if not call.attribute("select_last_index", 0):
+            return function(x, axis=axis, keepdims=keepdims)
+        size = x.shape[axis]
+        if size is None:
+            raise Unsupported("select_last_index needs to know the axis' size")
+        found = function(ops.flip(x, axis=axis), axis=axis, keepdims=keepdims)
+        return ops.subtract(size - 1, found)
+
+    return mapped
+
+
+def softmax(layer: Any, function: Reduce) -> Mapping:
+    """Softmax and its kin; before opset 13 they run over all axes from ``axis`` on."""
+
+    def mapped(call: Call) -> Any:
+        x = call.tensor(0)
+        rank = len(x.shape)
+        default = -1 if call.opset >= 13 else 1
+        axis = call.attribute("axis", default) % rank if rank else 0
+        if call.opset >= 13 or axis == rank - 1 or all(s == 1 for s in x.shape[axis + 1 :]):
+            if layer is not None and rank > 1 and axis > 0:
+                made = call.layer(layer, axis=-1 if axis == rank - 1 else axis)
+                return made(x)
+            return function(x, axis=-1 if axis == rank - 1 else axis)
+        shape = x.shape
+        if axis == 0 or any(size is None for size in shape[1:]):
+            if None in shape:
+                raise Unsupported("it flattens axes whose sizes are not known")
+            flat = ops.reshape(x, (1, -1))
+        else:
+            tail = int(np.prod(shape[axis:]))
+            flat = ops.reshape(x, (-1, tail))
+        target = tuple(-1 if size is None else size for size in shape)
+        return ops.reshape(function(flat, axis=-1), target)
+
+    return mapped
+
+
+def hardmax(x: Any, axis: int) -> Any:
+    size = x.shape[axis]
+    return ops.one_hot(ops.argmax(x, axis=axis), size, axis=axis, dtype=x.dtype)
+
+
+def log_softmax(x: Any, axis: int) -> Any:
+    return ops.log_softmax(x, axis=axis)
+
+
+def top_k(call: Call) -> Any:
+    """TopK along any axis, of the largest or the smallest."""
+    x = call.tensor(0)
+    rank = len(x.shape)
+    axis = call.attribute("axis", -1) % rank
+    k = call.integers("k", 1)
+    assert k is not None
+    perm = [a for a in range(rank) if a != axis] + [axis]
+    turned = call.transpose(x, perm)
+    largest = call.attribute("largest", 1)
+    key = turned if largest else _reversed(turned)
+    values, indices = ops.top_k(key, k[0], sorted=True)
+    if not largest:
+        values = _reversed(values)
+    back = [perm.index(a) for a in range(rank)]
+    return [call.transpose(v, back) for v in (values, indices)]
+
+
+def _reversed(x: Any) -> Any:
+    if is_float(x.dtype):
+        return ops.negative(x)
+    if x.dtype.startswith("uint"):
+        return ops.subtract(int(np.iinfo(x.dtype).max), x)
+    return ops.bitwise_not(x)
+
+
+def cumulative(function: Reduce, neutral: float) -> Mapping:
+    """CumSum, CumProd: from either end, with or without the element itself."""
+
+    def mapped(call: Call) -> Any:
+        x = call.tensor(0)
+        axis = int(call.array(1, "axis").reshape(())) % len(x.shape)
+        reverse = call.attribute("reverse", 0)
+        x = ops.flip(x, axis=axis) if reverse else x
+        if call.attribute("exclusive", 0):
+            pads = [(0, 0)] * len(x.shape)
+            pads[axis] = (1, 0)
+            key = [slice(None)] * len(x.shape)
+            key[axis] = slice(0, -1)
+            value = neutral if is_float(x.dtype) else int(neutral)
+            x = ops.pad(x[tuple(key)], pads, constant_values=value)
+        y = function(x, axis=axis)
+        return ops.flip(y, axis=axis) if reverse else y
+
+    return mapped
+
+
+SOFTMAX = {
+    "Softmax": softmax(layers.Softmax, ops.softmax),
+    "LogSoftmax": softmax(None, log_softmax),
+    "Hardmax": softmax(None, hardmax),
+}

@@ -1,0 +1,274 @@
+"""Moving elements about: Concat, Split, Slice, Tile, Pad, depth and space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from onnx_nhwc.keras.call import Call, is_float
+from onnx_nhwc.keras.padding import pad_image
+from onnx_nhwc.keras.reshaping import add_zeros
+from onnx_nhwc.keras.values import Array, Unsupported
+from onnx_nhwc.passes.layout import ONE
+
+_FAR = 2**31 - 1
+
+
+def transpose(call: Call) -> Any:
+    rank = call.rank(0)
+    perm = call.attribute("perm") or list(reversed(range(rank)))
+    return call.transpose(call.tensor(0), perm)
+
+
+def concat(call: Call) -> Any:
+    values = [call.x(i) for i in range(call.count) if call.has(i)]
+    rank = len(values[0].shape)
+    axis = call.attribute("axis", 1) % rank
+    axis = -1 if axis == rank - 1 else axis
+    if len(values) == 1:
+        return call.tensor(0)
+    symbolic = all(isinstance(v, keras.KerasTensor) for v in values)
+    distinct = len({id(v) for v in values}) == len(values)
+    if symbolic and distinct and rank > 1 and axis and is_float(values[0].dtype):
+        return call.layer(layers.Concatenate, axis=axis)(values)
+    return ops.concatenate(values, axis=axis)
+
+
+def split(call: Call) -> Any:
+    x = call.tensor(0)
+    axis = call.attribute("axis", 0) % len(x.shape)
+    sizes = call.integers("split", 1)
+    count = len(call.node.outputs)
+    if sizes is None:
+        size = x.shape[axis]
+        if size is None:
+            raise Unsupported("the size of the axis that it splits is not known")
+        part = -(-size // count)
+        sizes = [part] * (count - 1) + [size - part * (count - 1)]
+    if len(sizes) == 1:
+        return [x]
+    if len(set(sizes)) == 1 and x.shape[axis] is not None:
+        return ops.split(x, len(sizes), axis=axis)
+    return ops.split(x, [int(v) for v in np.cumsum(sizes[:-1])], axis=axis)
+
+
+def slice_(call: Call) -> Any:
+    """Slice; against the axis by flipping it first, which all backends can."""
+    x = call.tensor(0)
+    rank = len(x.shape)
+    starts, ends = _bounds(call, "starts", 1), _bounds(call, "ends", 2)
+    axes = call.integers("axes", 3) or list(range(len(starts)))
+    steps = call.integers("steps", 4) or [1] * len(starts)
+    key = [slice(None)] * rank
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        axis %= rank
+        size = x.shape[axis]
+        if step < 0:
+            if size is None:
+                raise Unsupported("a negative step needs to know the axis' size")
+            if start is None or end is None:
+                raise Unsupported("its bounds are computed at run time")
+            places = range(*slice(start, None if end < -size else end, step).indices(size))
+            x = ops.flip(x, axis=axis)
+            first = size - 1 - places[0] if len(places) else 0
+            key[axis] = slice(first, first + max(len(places) - 1, -1) * -step + 1, -step)
+            if not len(places):
+                key[axis] = slice(0, 0)
+            continue
+        key[axis] = _forward(call, axis, start, end, step, size)
+    if all(part == slice(None) for part in key):
+        return x
+    return x[tuple(key)]
+
+
+def _forward(
+    call: Call, axis: int, start: int | None, end: int | None, step: int, size: int | None
+) -> slice:
+    if start is None:
+        raise Unsupported("its start is computed at run time")
+    if size is not None and end is not None:
+        places = slice(start, end, step).indices(size)
+        return slice(None) if places == (0, size, 1) else slice(*places)
+    stop = None if end is None or end >= _FAR else end
+    first = None if start == 0 or start <= -_FAR else start
+    return slice(first, stop, None if step == 1 else step)
+
+
+def _bounds(call: Call, name: str, index: int) -> list[int | None]:
+    """Starts or ends; None for an end that is the axis' own size."""
+    if name in call.node.attributes or not call.has(index):
+        return list(call.attribute(name))
+    dims = call.sizes(index)
+    if dims is None:
+        return [int(v) for v in call.array(index, name).reshape(-1)]
+    axes = call.integers("axes", 3) or list(range(len(dims)))
+    own = call.dims(0)
+    bounds: list[int | None] = []
+    for dim, axis in zip(dims, axes, strict=True):
+        if dim.static:
+            bounds.append(dim.number)
+        elif dim == own[axis % len(own)] and name == "ends":
+            bounds.append(None)
+        else:
+            raise Unsupported(f"its {name} are computed at run time")
+    return bounds
+
+
+def tile(call: Call) -> Any:
+    x = call.tensor(0)
+    repeats = call.sizes(1)
+    if repeats is None or all(dim.static for dim in repeats):
+        values = call.integers("repeats", 1) or []
+        return ops.tile(x, tuple(values)) if any(v != 1 for v in values) else x
+    wanted = [dim if size == 1 else ONE for dim, size in zip(repeats, x.shape, strict=True)]
+    if any(d != w for d, w in zip(repeats, wanted, strict=True)):
+        raise Unsupported("how often it repeats is computed at run time")
+    return add_zeros(x, call.exporter.sizes.grid(wanted), x.dtype)
+
+
+def pad(call: Call) -> Any:
+    """Pad in every mode; negative pads cut."""
+    x = call.tensor(0)
+    rank = len(x.shape)
+    flat = call.integers("pads", 1) or call.integers("paddings", None) or []
+    axes = call.integers("axes", 3)
+    axes = list(range(rank)) if axes is None else [axis % rank for axis in axes]
+    pairs = [(0, 0)] * rank
+    for i, axis in enumerate(axes):
+        pairs[axis] = (flat[i], flat[i + len(axes)])
+    x = _cut(x, pairs)
+    pairs = [(max(a, 0), max(b, 0)) for a, b in pairs]
+    mode = call.attribute("mode", "constant")
+    if isinstance(mode, bytes):
+        mode = mode.decode()
+    if mode == "constant":
+        return _constant_pad(call, x, pairs)
+    if mode == "reflect" and all(
+        size is None or max(p) < size for p, size in zip(pairs, x.shape, strict=True)
+    ):
+        return ops.pad(x, pairs, mode="reflect") if any(map(any, pairs)) else x
+    for axis, (before, behind) in enumerate(pairs):
+        if before or behind:
+            x = _extended(x, axis, before, behind, mode)
+    return x
+
+
+def _constant_pad(call: Call, x: Any, pairs: list[tuple[int, int]]) -> Any:
+    if not any(a or b for a, b in pairs):
+        return x
+    value: Any = call.attribute("value", 0.0)
+    if call.has(2):
+        value = call.array(2, "constant_value").reshape(-1)
+        value = value[0].item() if value.size else 0
+    plain = not any(pairs[0]) and not any(pairs[-1]) and 3 <= len(pairs) <= 5
+    if plain and value == 0 and is_float(x.dtype):
+        return pad_image(call, x, pairs[1:-1])
+    if x.dtype == "bool":
+        padded = ops.pad(ops.cast(x, "int32"), pairs, constant_values=int(value))
+        return ops.not_equal(padded, 0)
+    return ops.pad(x, pairs, constant_values=value if is_float(x.dtype) else int(value))
+
+
+def _cut(x: Any, pairs: Sequence[tuple[int, int]]) -> Any:
+    if all(a >= 0 and b >= 0 for a, b in pairs):
+        return x
+    return x[tuple(slice(max(-a, 0), b if b < 0 else None) for a, b in pairs)]
+
+
+def _extended(x: Any, axis: int, before: int, behind: int, mode: str) -> Any:
+    """Pad one axis with elements of its own."""
+    size = x.shape[axis]
+    if size is None:
+        if mode != "edge":
+            raise Unsupported(f"mode '{mode}' needs to know the axis' size")
+        first = _at(x, axis, slice(0, 1))
+        last = _at(x, axis, slice(-1, None))
+        return ops.concatenate([first] * before + [x] + [last] * behind, axis=axis)
+    names = {"edge": "edge", "wrap": "wrap", "reflect": "reflect"}
+    places = np.pad(np.arange(size, dtype=np.int32), (before, behind), names[mode])  # type: ignore[call-overload]
+    return ops.take(x, places, axis=axis)
+
+
+def _at(x: Any, axis: int, part: slice) -> Any:
+    return x[tuple(part if i == axis else slice(None) for i in range(len(x.shape)))]
+
+
+def center_crop_pad(call: Call) -> Any:
+    x = call.tensor(0)
+    rank = len(x.shape)
+    axes = call.attribute("axes")
+    axes = list(range(rank)) if axes is None else [axis % rank for axis in axes]
+    pairs = [(0, 0)] * rank
+    for axis, wanted in zip(axes, call.integers("shape", 1) or [], strict=True):
+        size = x.shape[axis]
+        if size is None:
+            raise Unsupported("it needs to know the sizes that it crops")
+        more = wanted - size
+        first = more // 2 if more >= 0 else -(-more // 2)
+        pairs[axis] = (first, more - first)
+    x = _cut(x, pairs)
+    pairs = [(max(a, 0), max(b, 0)) for a, b in pairs]
+    return ops.pad(x, pairs) if any(map(any, pairs)) else x
+
+
+def shape(call: Call) -> Any:
+    """Shape: sizes that are known now, and sums of ones for the others."""
+    dims = call.dims(0)
+    part = slice(call.attribute("start", 0), call.attribute("end", None))
+    return call.exporter.sizes.vector(dims[part], "int64")
+
+
+def size(call: Call) -> Any:
+    dims = call.dims(0)
+    total: Any = 1
+    for dim in dims:
+        total = ops.multiply(call.exporter.sizes.length(dim), total) if not (
+            dim.static and isinstance(total, int)
+        ) else total * dim.number
+    return ops.cast(total, "int64")
+
+
+def constant_of_shape(call: Call) -> Any:
+    dims = call.sizes(0)
+    if dims is None:
+        raise Unsupported("its result's sizes are computed at run time")
+    tensor = call.attribute("value")
+    value: Array = tensor.numpy().reshape(-1) if tensor is not None else np.zeros(1, np.float32)
+    zeros = call.exporter.sizes.grid(dims)
+    return add_zeros(value[0].item(), zeros, call.out_dtype())
+
+
+def range_(call: Call) -> Any:
+    """Range from constants, or from 0 by 1 to a size."""
+    ends = call.sizes(1)
+    start, step = call.array(0, "start"), call.array(2, "delta")
+    if ends is None:
+        raise Unsupported("its end is computed at run time")
+    if start.reshape(()) != 0 or step.reshape(()) != 1:
+        raise Unsupported("its end is computed at run time, and it does not count from 0 by 1")
+    return ops.cast(call.exporter.sizes.range(ends[0]), call.out_dtype())
+
+
+def depth_to_space(call: Call) -> Any:
+    block = call.attribute("blocksize")
+    x = call.tensor(0)
+    if call.attribute("mode", "DCR") == "DCR":
+        return ops.depth_to_space(x, block, data_format="channels_last")
+    channels = x.shape[-1] // (block * block)
+    order = np.arange(block * block * channels).reshape(channels, block * block).T.reshape(-1)
+    turned = ops.take(x, order.astype(np.int32), axis=-1)
+    return ops.depth_to_space(turned, block, data_format="channels_last")
+
+
+def space_to_depth(call: Call) -> Any:
+    block = call.attribute("blocksize")
+    x = ops.space_to_depth(call.tensor(0), block, data_format="channels_last")
+    if call.attribute("mode", "DCR") == "DCR":
+        return x
+    channels = x.shape[-1] // (block * block)
+    order = np.arange(block * block * channels).reshape(block * block, channels).T.reshape(-1)
+    return ops.take(x, order.astype(np.int32), axis=-1)
