@@ -1,0 +1,14 @@
+"""The compiler: passes over onnx_ir models that decide and apply memory layouts.
+
+The whole pipeline is an onnx_ir pass, :class:`ChannelsLast` (or :class:`ChannelsFirst`), so that it
+drops into somebody else's pass pipeline; so is each of its steps on its own.
+
+>>> import onnx_ir
+>>> pipeline = onnx_ir.passes.Sequential(Normalize(), ChannelsLast(dialect="standard"))
+"""
+
+from __future__ import annotations
+
+from .ir_passes import ChannelsFirst, ChannelsLast, CollapseViews, Lower, Normalize, Recognize
+
+__all__ = ["ChannelsFirst", "ChannelsLast", "CollapseViews", "Lower", "Normalize", "Recognize"]

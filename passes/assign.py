@@ -61,6 +61,18 @@ def assign(flow: Flow, target: Target) -> Assignment:
     return _Chooser(flow, target, carried).choose()
 
 
+def unchanged(flow: Flow) -> Assignment:
+    """Every node, input and output in the source's order."""
+    graph = flow.model.graph
+    perms = [tuple(range(len(flow.shape(v) or ()))) for v in (*graph.inputs, *graph.outputs)]
+    return Assignment(
+        {node: flow.shapes.relations[node].identity for node in flow.nodes},
+        dict(zip(graph.inputs, perms, strict=False)),
+        perms[len(graph.inputs) :],
+        Solution((), 0, 0, 0, True),
+    )
+
+
 @dataclass(frozen=True)
 class _Offer:
     """A layout of a root that some node produces or wants.
@@ -249,7 +261,7 @@ class _Chooser:
 
     def choose(self) -> Assignment:
         sizes = [len(labels) for labels in (*self.node_labels, *self.io_labels)] + [1]
-        last = [[0 if image else 1 for _, image in labels] for labels in self.node_labels]
+        last = [self._preference(node, self.node_labels[i]) for node, i in self.nodes.items()]
         io = [[0 if i == 0 else 1 for i in range(len(labels))] for labels in self.io_labels]
         preference = tuple(tuple(row) for row in (*last, *io, [0]))
         solution = solve(Problem(tuple(sizes), tuple(self._values()), preference))
@@ -260,6 +272,17 @@ class _Chooser:
             [self._io(variable)[chosen[variable]] for variable in self.outputs],
             solution,
         )
+
+    def _preference(self, node: ir.Node, labels: list[tuple[Arrangement, bool]]) -> list[int]:
+        """Channels last; but the source's order between operators that run channels first.
+
+        There the other costs a Reshape wherever only unit axes move, in front of which runtimes
+        no longer recognise what they fuse.
+        """
+        if self.target.channels_last and not self.target.functions:
+            same = self.flow.shapes.relations[node].identity
+            return [0 if order == same else 1 for order, _ in labels]
+        return [0 if image else 1 for _, image in labels]
 
     def _io(self, variable: int) -> list[tuple[int, ...]]:
         return self.io_labels[variable - len(self.nodes)]

@@ -22,8 +22,13 @@ def recognize(flow: Flow) -> bool:
     edits = g.Edits(flow.model)
     found = [_group_normalization(flow, node, edits) for node in flow.nodes]
     found += [_scale_per_channel(flow, node, edits) for node in flow.nodes]
-    found += [_depth_to_space(flow, value, edits) for value in list(flow.views)]
-    return any(found)
+    return any([recognize_shuffles(flow), *found])
+
+
+def recognize_shuffles(flow: Flow) -> bool:
+    """Put DepthToSpace and SpaceToDepth in the place of their pieces; True if there were any."""
+    edits = g.Edits(flow.model)
+    return any([_depth_to_space(flow, value, edits) for value in list(flow.views)])
 
 
 def _group_normalization(flow: Flow, node: ir.Node, edits: g.Edits) -> bool:

@@ -111,7 +111,9 @@ class _Rewriter:
             wanted = None if port is None else port.stored
             node.replace_input_with(index, self._read(value, wanted, reader))
         for value, port in zip(node.outputs, outputs, strict=True):
-            if port is not None and port.stored != identity_stored(port.dims):
+            if port is None or port.stored == identity_stored(port.dims):
+                continue
+            if value.dtype is not None:  # an unused Dropout mask's type may be unknown
                 value.shape = g.ir_shape(port.stored.shape)
         order = self.assignment.orders[node]
         rule = RULES.get(node.op_type) if not relation.barrier else None
