@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from . import graph as g
 from .errors import UsageError
-from .flow import Flow, Use
+from .flow import Flow, Operation, Use
 from .layout import ONE, Factor, Order, Shape, channels_last, factors, identity, permuted
 from .rules.relation import Arrangement, Letters, Relation, arrangement, completions, extend, form
 from .solver import Problem, Solution, Tap, Value, solve
@@ -48,7 +48,7 @@ class Target:
 class Assignment:
     """The chosen arrangement of every node, and permutation of every input and output."""
 
-    orders: dict[ir.Node, Arrangement]
+    orders: dict[Operation, Arrangement]
     inputs: dict[ir.Value, tuple[int, ...]]
     outputs: list[tuple[int, ...]]
     solution: Solution
@@ -66,7 +66,7 @@ def unchanged(flow: Flow) -> Assignment:
     graph = flow.model.graph
     perms = [tuple(range(len(flow.shape(v) or ()))) for v in (*graph.inputs, *graph.outputs)]
     return Assignment(
-        {node: flow.shapes.relations[node].identity for node in flow.nodes},
+        {node: flow.relation(node).identity for node in flow.nodes},
         dict(zip(graph.inputs, perms, strict=False)),
         perms[len(graph.inputs) :],
         Solution((), 0, 0, 0, True),
@@ -92,15 +92,15 @@ class _Carrier:
     def __init__(self, flow: Flow, target: Target) -> None:
         self.flow = flow
         self.target = target
-        self.labels: dict[ir.Node, dict[Arrangement, bool]] = {}
+        self.labels: dict[Operation, dict[Arrangement, bool]] = {}
         self.inputs: dict[ir.Value, dict[tuple[int, ...], bool]] = {}
         self.outputs: dict[int, dict[tuple[int, ...], bool]] = {}
-        self._queue: deque[tuple[ir.Node, Arrangement]] = deque()
+        self._queue: deque[tuple[Operation, Arrangement]] = deque()
         self._offered: dict[ir.Value, set[_Offer]] = {}
 
     def run(self) -> None:
         for node in self.flow.nodes:
-            relation = self.flow.shapes.relations[node]
+            relation = self.flow.relation(node)
             self.labels[node] = {}
             if relation.native is not None:
                 wanted = arrangement(relation.native)
@@ -116,7 +116,7 @@ class _Carrier:
             node, order = self._queue.popleft()
             self._spread(node, order)
 
-    def _label(self, node: ir.Node, order: Arrangement, image: bool) -> None:
+    def _label(self, node: Operation, order: Arrangement, image: bool) -> None:
         known = self.labels[node]
         if order in known:
             if known[order] or not image:
@@ -126,9 +126,9 @@ class _Carrier:
         known[order] = image
         self._queue.append((node, order))
 
-    def _spread(self, node: ir.Node, order: Arrangement) -> None:
+    def _spread(self, node: Operation, order: Arrangement) -> None:
         """Offer what this arrangement means for every port to whoever shares the port's value."""
-        relation = self.flow.shapes.relations[node]
+        relation = self.flow.relation(node)
         image = self.labels[node][order]
         ports = [(v, relation.inputs[i]) for i, v in enumerate(node.inputs) if v is not None and v.name]
         ports += list(zip(node.outputs, relation.outputs, strict=True))
@@ -145,7 +145,7 @@ class _Carrier:
             whole = image and parts is not None and self._is_image(node, relation, letters, dims)
             self._offer(view.root, _Offer(found, parts, whole))
 
-    def _is_image(self, node: ir.Node, relation: Relation, letters: Letters | None, dims: Shape) -> bool:
+    def _is_image(self, node: Operation, relation: Relation, letters: Letters | None, dims: Shape) -> bool:
         """Whether a port of an image's node is the image itself: all axes, none broadcast."""
         if letters is None or len(dims) < 3:
             return False
@@ -166,11 +166,12 @@ class _Carrier:
         if offer in known or len(known) > 4 * MAX_LABELS:
             return
         known.add(offer)
-        node = root.producer()
-        if node is None:
+        maker = self.flow.producer(root)
+        if maker is None:
             self._offer_input(root, offer)
         else:
-            letters = self.flow.shapes.relations[node].outputs[root.index() or 0]
+            node, index = maker
+            letters = self.flow.relation(node).outputs[index]
             self._try(node, letters, root, offer.order, offer.parts, offer.image)
         for use in self.flow.uses.get(root, ()):
             self._offer_use(use, offer)
@@ -184,7 +185,7 @@ class _Carrier:
             parts = tuple(use.view.parts_from_root(list(offer.parts)))
         image = offer.image and parts is not None
         if use.node is not None:
-            letters = self.flow.shapes.relations[use.node].inputs[use.index]
+            letters = self.flow.relation(use.node).inputs[use.index]
             self._try(use.node, letters, use.value, order, parts, image)
         elif use.index >= 0 and image and parts is not None:
             self._perm(self.outputs.setdefault(use.index, {}), use.value, parts)
@@ -202,14 +203,14 @@ class _Carrier:
 
     def _try(
         self,
-        node: ir.Node,
+        node: Operation,
         letters: Letters | None,
         value: ir.Value,
         order: Order,
         parts: tuple[Factor, ...] | None,
         image: bool,
     ) -> None:
-        relation = self.flow.shapes.relations[node]
+        relation = self.flow.relation(node)
         dims = self.flow.shape(value)
         if letters is None or dims is None:
             return
@@ -225,7 +226,7 @@ class _Carrier:
             self._label(node, wanted, image and self._is_image(node, relation, letters, dims))
 
 
-    def _try_exchanged(self, node: ir.Node, relation: Relation, wanted: Arrangement) -> None:
+    def _try_exchanged(self, node: Operation, relation: Relation, wanted: Arrangement) -> None:
         """A spatial operator can run with its image's axes in another order."""
         image = relation.image_order(wanted)
         if len(image) < 2 or image == relation.image or any(p.size is not None for p in wanted):
@@ -273,22 +274,22 @@ class _Chooser:
             solution,
         )
 
-    def _preference(self, node: ir.Node, labels: list[tuple[Arrangement, bool]]) -> list[int]:
+    def _preference(self, node: Operation, labels: list[tuple[Arrangement, bool]]) -> list[int]:
         """Channels last; but the source's order between operators that run channels first.
 
         There the other costs a Reshape wherever only unit axes move, in front of which runtimes
         no longer recognise what they fuse.
         """
         if self.target.channels_last and not self.target.functions:
-            same = self.flow.shapes.relations[node].identity
+            same = self.flow.relation(node).identity
             return [0 if order == same else 1 for order, _ in labels]
         return [0 if image else 1 for _, image in labels]
 
     def _io(self, variable: int) -> list[tuple[int, ...]]:
         return self.io_labels[variable - len(self.nodes)]
 
-    def _node_labels(self, node: ir.Node) -> list[tuple[Arrangement, bool]]:
-        relation = self.flow.shapes.relations[node]
+    def _node_labels(self, node: Operation) -> list[tuple[Arrangement, bool]]:
+        relation = self.flow.relation(node)
         labels = [
             (order, image)
             for order, image in self.carried.labels[node].items()
@@ -297,7 +298,7 @@ class _Chooser:
         ]
         return labels or [(relation.identity, False)]
 
-    def _keys_exist(self, node: ir.Node, relation: Relation, order: Arrangement) -> bool:
+    def _keys_exist(self, node: Operation, relation: Relation, order: Arrangement) -> bool:
         ports = [(v, relation.inputs[i]) for i, v in enumerate(node.inputs) if v is not None and v.name]
         return all(self._key(value, relation, letters, order) is not None for value, letters in ports)
 
@@ -336,10 +337,11 @@ class _Chooser:
         return values
 
     def _producer_tap(self, root: ir.Value) -> Tap:
-        node = root.producer()
-        if node is not None:
-            relation = self.flow.shapes.relations[node]
-            letters = relation.outputs[root.index() or 0]
+        maker = self.flow.producer(root)
+        if maker is not None:
+            node, index = maker
+            relation = self.flow.relation(node)
+            letters = relation.outputs[index]
             labels = self.node_labels[self.nodes[node]]
             return Tap(self.nodes[node], tuple(self._key(root, relation, letters, o) for o, _ in labels))
         if root in self.inputs:
@@ -352,7 +354,7 @@ class _Chooser:
             variable = self.fixed if use.index < 0 else self.outputs[use.index]
             perms = [None] if use.index < 0 else self._io(variable)
             return Tap(variable, tuple(self._io_key(use.value, perm) for perm in perms))
-        relation = self.flow.shapes.relations[use.node]
+        relation = self.flow.relation(use.node)
         letters = relation.inputs[use.index]
         labels = self.node_labels[self.nodes[use.node]]
         keys = tuple(self._key(use.value, relation, letters, order) for order, _ in labels)

@@ -24,7 +24,11 @@ from .layout import (
     invert,
 )
 from .rules import views
+from .rules.relation import Relation
 from .shapes import Shapes
+from .ties import Read, Tie, ties
+
+Operation = ir.Node | Tie
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class Use:
 
     view: View
     value: ir.Value
-    node: ir.Node | None
+    node: Operation | None
     index: int
 
 
@@ -89,9 +93,24 @@ class Flow:
     shapes: Shapes
     views: dict[ir.Value, View] = field(default_factory=dict)
     uses: dict[ir.Value, list[Use]] = field(default_factory=dict)
-    nodes: list[ir.Node] = field(default_factory=list)
-    """All nodes that are no views, in order, those of bodies before their owner."""
+    nodes: list[Operation] = field(default_factory=list)
+    """All nodes that are no views, those of bodies after their owner, and the ties of control flow."""
+    producers: dict[ir.Value, tuple[Tie, int]] = field(default_factory=dict)
+    """Values that a tie makes."""
+    tied: set[Read] = field(default_factory=set)
+    """What ties read in their owners' place."""
     body_outputs: list[tuple[ir.Graph, int]] = field(default_factory=list)
+
+    def producer(self, root: ir.Value) -> tuple[Operation, int] | None:
+        """Who makes a root, and as which output; None for inputs and constants."""
+        if root in self.producers:
+            return self.producers[root]
+        node = root.producer()
+        return None if node is None else (node, root.index() or 0)
+
+    def relation(self, operation: Operation) -> Relation:
+        """How the axes of an operation relate."""
+        return self.shapes.relations[operation]
 
     def view(self, value: ir.Value) -> View:
         return self.views.get(value) or View(value)
@@ -114,10 +133,12 @@ def analyse(model: ir.Model, shapes: Shapes) -> Flow:
             flow.body_outputs += [(graph, i) for i in range(len(graph.outputs))]
     live = _live(flow)
     flow.nodes = [node for node in flow.nodes if node in live]
+    _tie(flow)
     for node in flow.nodes:
         for index, value in enumerate(node.inputs):
-            if value is not None and value.name:
+            if value is not None and value.name and (node, index) not in flow.tied:
                 _use(flow, value, node, index)
+    flow.body_outputs = [place for place in flow.body_outputs if place not in flow.tied]
     for graph, index in flow.body_outputs:
         _use(flow, graph.outputs[index], None, -1)
     for index, value in enumerate(model.graph.outputs):
@@ -133,6 +154,18 @@ def _graphs(graph: ir.Graph) -> Iterator[ir.Graph]:
             yield from _graphs(body)
 
 
+def _tie(flow: Flow) -> None:
+    """Add the ties of control flow."""
+    for node in list(flow.nodes):
+        for tie in ties(node) if isinstance(node, ir.Node) else ():
+            relation = tie.relation(flow.shape)
+            if relation is not None:
+                flow.nodes.append(tie)
+                flow.shapes.relations[tie] = relation
+                flow.producers |= {value: (tie, i) for i, value in enumerate(tie.outputs)}
+                flow.tied |= set(tie.reads)
+
+
 def _live(flow: Flow) -> set[ir.Node]:
     """Nodes that an output depends on; what only computes a view's target is not needed."""
     outputs = [*flow.model.graph.outputs, *(graph.outputs[i] for graph, i in flow.body_outputs)]
@@ -146,7 +179,7 @@ def _live(flow: Flow) -> set[ir.Node]:
     return live
 
 
-def _use(flow: Flow, value: ir.Value, node: ir.Node | None, index: int) -> None:
+def _use(flow: Flow, value: ir.Value, node: Operation | None, index: int) -> None:
     view = flow.view(value)
     flow.uses.setdefault(view.root, []).append(Use(view, value, node, index))
 

@@ -220,8 +220,9 @@ Step = Reshape | Transpose
 def chain(source: Stored, target: Stored) -> list[Step] | None:
     """The shortest chain of Reshape and Transpose that leads from one storage to another.
 
-    At most one Transpose, as two always compose to one; none if only the shape or unit axes differ. None
-    if the two orders have no common factors.
+    At most one Transpose, as two always compose to one; none if only the shape or unit axes differ. Two,
+    by way of the source model's order, if the two orders have no common factors (``(6, 4)`` and
+    ``(8, 3)``, both transposed). None if sizes are too symbolic for either.
 
     >>> n, c, h, w = Dim(1), Dim(3), Dim(5), Dim(7)
     >>> first = Stored(identity((n, c, h, w)), (n, c, h, w))
@@ -233,7 +234,7 @@ def chain(source: Stored, target: Stored) -> list[Step] | None:
         return [] if source.shape == target.shape else [Reshape(target.shape)]
     pairing = _pair(source.order, target.order)
     if pairing is None:
-        return None
+        return _detour(source, target)
     sizes, perm = pairing
     direct = _whole_axes(sizes, perm, source.shape, target.shape)
     if direct is not None:
@@ -246,6 +247,22 @@ def chain(source: Stored, target: Stored) -> list[Step] | None:
     moved = tuple(sizes[i] for i in perm)
     last: list[Step] = [] if moved == target.shape else [Reshape(target.shape)]
     return [Reshape(tuple(sizes)), Transpose(perm), *last]
+
+
+def _detour(source: Stored, target: Stored) -> list[Step] | None:
+    """A chain by way of the row-major order; its shape there has one axis for each mode of the source."""
+    total = product(mode.size for mode in source.order)
+    if len(source.order) < 2 or len(target.order) < 2:
+        return None
+    sizes: list[Dim] = []
+    while (here := product(sizes)) != total:
+        found = [mode.size for mode in source.order if mode.stride == here]
+        if not found:
+            return None
+        sizes.insert(0, found[0])
+    middle = Stored(identity(sizes), tuple(sizes))
+    first, second = chain(source, middle), chain(middle, target)
+    return None if first is None or second is None else first + second
 
 
 def _refine(order: Order, cuts: Iterable[Dim]) -> list[Mode]:

@@ -16,10 +16,11 @@ import onnx_ir as ir
 from . import graph as g
 from .assign import Assignment, weight
 from .errors import ConversionError
-from .flow import Flow, Use, View
+from .flow import Flow, Operation, Use, View
 from .layout import Dim, Reshape, Shape, Step, Stored, Transpose, chain, permuted
 from .rules import RULES
 from .rules.relation import Form, Move, form, identity_stored
+from .ties import Tie
 
 
 @dataclass
@@ -59,7 +60,7 @@ class _Rewriter:
         self.moved: dict[ir.Value, Moved] = {}
         self.declared = {v: v.shape for graph in flow.model.graphs() for v in graph.outputs}
         """Shapes of the outputs before anything is moved."""
-        self.forms: dict[ir.Node, tuple[list[Form | None], list[Form | None]]] = {}
+        self.forms: dict[Operation, tuple[list[Form | None], list[Form | None]]] = {}
 
     def run(self) -> Rewritten:
         for value, perm in self.assignment.inputs.items():
@@ -84,9 +85,9 @@ class _Rewriter:
         if value.shape is not None and perm != tuple(range(len(perm))):
             value.shape = ir.Shape([value.shape[axis] for axis in perm])
 
-    def _place(self, node: ir.Node) -> None:
+    def _place(self, node: Operation) -> None:
         """Fix how each port of a node is stored, before any edge changes."""
-        relation = self.flow.shapes.relations[node]
+        relation = self.flow.relation(node)
         order = self.assignment.orders[node]
         inputs: list[Form | None] = []
         for index, value in enumerate(node.inputs):
@@ -101,20 +102,23 @@ class _Rewriter:
                 self.result.stored[value] = port.stored
         self.forms[node] = (inputs, outputs)
 
-    def _rewrite(self, node: ir.Node) -> None:
+    def _rewrite(self, node: Operation) -> None:
         inputs, outputs = self.forms[node]
-        relation = self.flow.shapes.relations[node]
+        relation = self.flow.relation(node)
         for index, (value, port) in enumerate(zip(list(node.inputs), inputs, strict=True)):
             if value is None or not value.name:
                 continue
-            reader = g.describe(node)
+            if isinstance(node, ir.Node) and (node, index) in self.flow.tied:
+                continue
             wanted = None if port is None else port.stored
-            node.replace_input_with(index, self._read(value, wanted, reader))
+            self._set_input(node, index, self._read(value, wanted, g.describe(node)))
         for value, port in zip(node.outputs, outputs, strict=True):
             if port is None or port.stored == identity_stored(port.dims):
                 continue
             if value.dtype is not None:  # an unused Dropout mask's type may be unknown
                 value.shape = g.ir_shape(port.stored.shape)
+        if isinstance(node, Tie):
+            return
         order = self.assignment.orders[node]
         rule = RULES.get(node.op_type) if not relation.barrier else None
         changed = order != relation.identity
@@ -124,6 +128,16 @@ class _Rewriter:
             rule.rewrite(Move(node, relation, order, tuple(inputs), tuple(outputs), self.edits, site))
             if changed:
                 self.result.operators[op_type] = self.result.operators.get(op_type, 0) + 1
+
+    def _set_input(self, node: Operation, index: int, value: ir.Value) -> None:
+        if isinstance(node, ir.Node):
+            node.replace_input_with(index, value)
+            return
+        place, at = node.reads[index]
+        if isinstance(place, ir.Node):
+            place.replace_input_with(at, value)
+        else:
+            self._set_output(place, at, value)
 
     def _read(self, value: ir.Value, wanted: Stored | None, reader: str) -> ir.Value:
         """A value that holds ``value`` stored as wanted; emits what is needed for it."""
@@ -282,12 +296,20 @@ class _Rewriter:
             wanted = identity_stored(dims)
         else:
             wanted = Stored(permuted(dims, perm), tuple(dims[axis] for axis in perm))
-        new = self._read(old, wanted, f"output '{old.name}'")
+        shape = self.declared[old]
+        if shape is not None and perm is not None:
+            shape = ir.Shape([shape[axis] for axis in perm])
+        self._set_output(graph, index, self._read(old, wanted, f"output '{old.name}'"), shape)
+
+    def _set_output(
+        self, graph: ir.Graph, index: int, new: ir.Value, shape: ir.Shape | None = None
+    ) -> None:
+        """Put a value at a graph's output, under the name of the value that was there."""
+        old = graph.outputs[index]
         if new is old:
             return
-        name, dtype, shape = old.name, old.dtype, self.declared[old]
-        producer = new.producer()
-        if producer is None or new.graph is not graph or new.is_graph_output():
+        name, dtype = old.name, old.dtype
+        if new.producer() is None or new.graph is not graph or new.is_graph_output():
             new = self.edits.node(
                 "Identity", [new], name=f"{name}_identity", insert=graph.append, dtype=dtype
             )
@@ -295,7 +317,7 @@ class _Rewriter:
         new.name = name
         new.dtype = new.dtype or dtype  # type: ignore[assignment]
         if shape is not None:
-            new.shape = shape if perm is None else ir.Shape([shape[axis] for axis in perm])
+            new.shape = shape
         graph.outputs[index] = new
 
 

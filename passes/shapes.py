@@ -23,6 +23,7 @@ from .rules import RULES, views
 from .rules.relation import Relation, Rule, Site, UnknownRank, barrier
 from .rules.spatial import SpatialRule
 from .symbols import read
+from .ties import Tie
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Shapes:
 
     dims: dict[ir.Value, Shape | None] = field(default_factory=dict)
     integers: dict[ir.Value, Integers] = field(default_factory=dict)
-    relations: dict[ir.Node, Relation] = field(default_factory=dict)
+    relations: dict[ir.Node | Tie, Relation] = field(default_factory=dict)
     views: dict[ir.Node, list[Step]] = field(default_factory=dict)
     sites: dict[ir.Node, Site] = field(default_factory=dict)
     sources: dict[str, tuple[ir.Value, int]] = field(default_factory=dict)
@@ -125,9 +126,22 @@ def _walk(graph: ir.Graph, shapes: Shapes, edits: g.Edits) -> None:
         shapes.shape(value)
     for node in graph:
         for body in g.subgraphs(node):
+            _carry_ranks(node, body, shapes)
             _walk(body, shapes, edits)
         if not _fold(node, shapes, edits):
             _visit(node, shapes)
+
+
+def _carry_ranks(node: ir.Node, body: ir.Graph, shapes: Shapes) -> None:
+    """A Loop's states have the rank of their initial values; their sizes may change."""
+    if node.op_type != "Loop" or node.domain not in g.STANDARD:
+        return
+    for value, initial in zip(body.inputs[2:], node.inputs[2:], strict=True):
+        shape = shapes.shape(initial) if initial is not None else None
+        if value.shape is None and shape is not None:
+            shapes.settle(value, [(UNKNOWN,) * len(shape)])
+        if value.dtype is None and initial is not None and initial.dtype is not None:
+            value.dtype = initial.dtype
 
 
 def _fold(node: ir.Node, shapes: Shapes, edits: g.Edits) -> bool:
@@ -216,7 +230,22 @@ def _settle(site: Site, relation: Relation | None, rule: Rule | None, shapes: Sh
             rank = views.rank(site)
             derived = None if rank is None else (UNKNOWN,) * rank
         told = rule.sizes(site) if rule is not None and rule.sizes is not None and index == 0 else None
+        told = told or _from_bodies(site.node, index, shapes)
         shapes.settle(value, [told, inferred[index], declared[index], derived])
+
+
+def _from_bodies(node: ir.Node, index: int, shapes: Shapes) -> Shape | None:
+    """The rank of what an If or a Loop gives out, which its bodies know; the sizes may differ."""
+    bodies = list(g.subgraphs(node))
+    if node.domain not in g.STANDARD or node.op_type not in ("If", "Loop") or not bodies:
+        return None
+    loop = node.op_type == "Loop"
+    found = [shapes.shape(body.outputs[index + loop]) for body in bodies]
+    ranks = {None if shape is None else len(shape) for shape in found}
+    if None in ranks or len(ranks) != 1:
+        return None
+    scanned = loop and index >= len(bodies[0].inputs) - 2
+    return (UNKNOWN,) * (len(found[0] or ()) + scanned)
 
 
 def _by_letters(site: Site, relation: Relation | None, letters: tuple[int, ...]) -> Shape:
