@@ -7,7 +7,7 @@ An operator's parameter (axes, pads, split, ...) is an attribute in some opsets 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx_ir as ir
@@ -17,7 +17,18 @@ from .layout import Dim
 STANDARD = ("", "ai.onnx")
 
 
-def describe(node: ir.Node) -> str:
+class Named(Protocol):
+    """What has an operator's type and name: a node, or what stands for one."""
+
+    @property
+    def op_type(self) -> str: ...
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def outputs(self) -> Sequence[ir.Value]: ...
+
+
+def describe(node: Named) -> str:
     """How errors and reports call a node: ``Conv 'stem.conv'``."""
     name = node.name or (node.outputs[0].name if node.outputs else "")
     return f"{node.op_type} '{name}'"

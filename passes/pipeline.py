@@ -13,12 +13,14 @@ import onnx_ir as ir
 from . import graph as g
 from .assign import Assignment, Target, assign, weight
 from .errors import UsageError
+from .explain import Explainer
 from .flow import Flow, analyse
 from .lower import lower
 from .normalize import normalize
-from .recognize import recognize
+from .recognize import complete_axes, recognize
 from .rewrite import Rewritten, rewrite
 from .rules import RULES
+from .rules.spatial import SpatialRule
 from .shapes import Shapes, infer
 from .summary import Barrier, Remaining, Summary
 
@@ -64,7 +66,7 @@ def convert(model: ir.Model, options: Options = Options(), progress: Progress | 
         shapes = infer(model)
         flow = analyse(model, shapes)
         bytes_before = sum(_bytes(flow, node) for node in before)
-        if target.native and recognize(flow):
+        if any([complete_axes(flow), target.native and recognize(flow)]):
             g.remove_dead(model)
             shapes = infer(model)
             flow = analyse(model, shapes)
@@ -72,12 +74,12 @@ def convert(model: ir.Model, options: Options = Options(), progress: Progress | 
         assignment = assign(flow, target)
     with clock.phase("rewrite"):
         barriers = tuple(_barriers(flow))
-        reasons = {g.describe(n): shapes.relations[n].barrier for n in flow.nodes}
+        explainer = Explainer(flow)
         rewritten = rewrite(flow, assignment)
     with clock.phase("lower"):
         lower(model)
         layouts = _record(model, assignment)
-    remaining = tuple(_remaining(rewritten, shapes, reasons))
+    remaining = tuple(_remaining(rewritten, explainer))
     return Summary(
         *layouts,
         rewritten.operators,
@@ -92,6 +94,11 @@ def convert(model: ir.Model, options: Options = Options(), progress: Progress | 
         assignment.solution.cost,
         assignment.solution.lower_bound,
         clock.seconds,
+        {
+            name: (value.name or "", perm)
+            for name, (value, perm) in rewritten.values.items()
+            if value.graph is not None
+        },
     )
 
 
@@ -166,27 +173,25 @@ def _bytes(flow: Flow, node: ir.Node) -> int:
 
 def _barriers(flow: Flow) -> Iterator[Barrier]:
     for node in flow.nodes:
-        known = node.domain in g.STANDARD and node.op_type in RULES
-        reason = flow.shapes.relations[node].barrier
-        if reason and (not known or "rank" in reason):
+        row = RULES.get(node.op_type) if node.domain in g.STANDARD else None
+        reason = flow.relation(node).barrier
+        if reason and (row is None or isinstance(row, SpatialRule) or "rank" in reason):
             yield Barrier(g.describe(node), node.op_type, node.domain, reason)
 
 
-def _remaining(rewritten: Rewritten, shapes: Shapes, reasons: Mapping[str, str]) -> Iterator[Remaining]:
+def _remaining(rewritten: Rewritten, explainer: Explainer) -> Iterator[Remaining]:
     for moved in rewritten.transposes:
-        node = moved.node
-        source = node.inputs[0]
+        source = moved.node.inputs[0]
         assert source is not None
-        producer = source.producer()
-        maker = g.describe(producer) if producer is not None else f"input '{source.name}'"
-        why = [f"{name}: {reasons[name]}" for name in (maker, *moved.readers) if reasons.get(name)]
+        forces = [explainer.producer(moved.root), *map(explainer.reader, moved.readers)]
+        forces = list(dict.fromkeys(forces))
         stored = source.shape
         yield Remaining(
-            g.describe(node),
-            source.name or "",
-            tuple(node.attributes["perm"].as_ints()),
+            g.describe(moved.node),
+            moved.root.name or "",
+            tuple(moved.node.attributes["perm"].as_ints()),
             tuple(d if isinstance(d, int) else d.value for d in stored) if stored is not None else (),
             moved.bytes,
-            (maker, *dict.fromkeys(moved.readers)),
-            "; ".join(dict.fromkeys(why)) or "they run in different layouts",
+            tuple(force.name for force in forces),
+            "; ".join(map(str, forces)),
         )

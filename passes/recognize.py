@@ -20,9 +20,52 @@ from .layout import ONE, Dim, Order, Shape, before_transpose, identity
 def recognize(flow: Flow) -> bool:
     """Replace what is recognised in place; True if anything was."""
     edits = g.Edits(flow.model)
-    found = [_group_normalization(flow, node, edits) for node in flow.nodes]
-    found += [_scale_per_channel(flow, node, edits) for node in flow.nodes]
+    found = [_group_normalization(flow, node, edits) for node in _nodes(flow)]
+    found += [_scale_per_channel(flow, node, edits) for node in _nodes(flow)]
     return any([recognize_shuffles(flow), *found])
+
+
+def _nodes(flow: Flow) -> list[ir.Node]:
+    return [node for node in flow.nodes if isinstance(node, ir.Node)]
+
+
+def complete_axes(flow: Flow) -> bool:
+    """Let a Resize of some axes (opset 18) name all of them; True if there was any.
+
+    before:  Resize(x, scales=[2, 2], axes=[2, 3])
+    after:   Resize(x, scales=[1, 1, 2, 2])
+    """
+    edits = g.Edits(flow.model)
+    return any([_complete_resize(flow, node, edits) for node in _nodes(flow)])
+
+
+def _complete_resize(flow: Flow, node: ir.Node, edits: g.Edits) -> bool:
+    axes = g.attribute(node, "axes") if node.op_type == "Resize" else None
+    dims = flow.shape(node.inputs[0]) if axes is not None and node.inputs[0] is not None else None
+    policy = g.attribute(node, "keep_aspect_ratio_policy", "stretch")
+    if dims is None or policy != "stretch" or node.domain not in g.STANDARD:
+        return False
+    rank = len(dims)
+    whole: dict[int, list[float]] = {
+        1: [0.0] * rank + [1.0] * rank,
+        2: [1.0] * rank,
+        3: [float(dim.number) if dim.static else 0.0 for dim in dims],
+    }
+    for index, full in whole.items():
+        value = g.input_at(node, index)
+        tensor = g.constant(value)
+        if value is None or (tensor is not None and tensor.size == 0):
+            continue
+        others = [axis for axis in range(rank) if axis not in [a % rank for a in axes]]
+        if tensor is None or (index == 3 and any(full[axis] == 0.0 for axis in others)):
+            return False
+        array = tensor.numpy()
+        for i, number in enumerate(array):
+            half, position = divmod(i, len(axes))
+            full[half * rank + axes[position] % rank] = number
+        g.set_input(node, index, edits.constant(full, value.name or "scales", array.dtype))
+    g.set_attribute(node, "axes", None)
+    return True
 
 
 def recognize_shuffles(flow: Flow) -> bool:

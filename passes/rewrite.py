@@ -17,7 +17,8 @@ from . import graph as g
 from .assign import Assignment, weight
 from .errors import ConversionError
 from .flow import Flow, Operation, Use, View
-from .layout import Dim, Reshape, Shape, Step, Stored, Transpose, chain, permuted
+from .arithmetic import MAX_INTEGERS
+from .layout import Dim, Reshape, Shape, Step, Stored, Transpose, chain, permuted, product
 from .rules import RULES
 from .rules.relation import Form, Move, form, identity_stored
 from .ties import Tie
@@ -30,7 +31,8 @@ class Moved:
     node: ir.Node
     root: ir.Value
     bytes: int
-    readers: list[str] = field(default_factory=list)
+    readers: list[Operation | str] = field(default_factory=list)
+    """Operators, and outputs by what to call them."""
 
 
 @dataclass
@@ -42,6 +44,8 @@ class Rewritten:
     weight_bytes: int = 0
     transposes: list[Moved] = field(default_factory=list)
     stored: dict[ir.Value, Stored] = field(default_factory=dict)
+    values: dict[str, tuple[ir.Value, tuple[int, ...]]] = field(default_factory=dict)
+    """Where a value of the source is found: its name there, the value here, its permutation."""
 
 
 def rewrite(flow: Flow, assignment: Assignment) -> Rewritten:
@@ -100,6 +104,9 @@ class _Rewriter:
         for value, port in zip(node.outputs, outputs, strict=True):
             if port is not None:
                 self.result.stored[value] = port.stored
+            perm = () if port is None else port.perm
+            if perm is not None and value.name and value.graph is self.flow.model.graph:
+                self.result.values[value.name] = (value, perm)
         self.forms[node] = (inputs, outputs)
 
     def _rewrite(self, node: Operation) -> None:
@@ -111,7 +118,7 @@ class _Rewriter:
             if isinstance(node, ir.Node) and (node, index) in self.flow.tied:
                 continue
             wanted = None if port is None else port.stored
-            self._set_input(node, index, self._read(value, wanted, g.describe(node)))
+            self._set_input(node, index, self._read(value, wanted, node))
         for value, port in zip(node.outputs, outputs, strict=True):
             if port is None or port.stored == identity_stored(port.dims):
                 continue
@@ -139,7 +146,7 @@ class _Rewriter:
         else:
             self._set_output(place, at, value)
 
-    def _read(self, value: ir.Value, wanted: Stored | None, reader: str) -> ir.Value:
+    def _read(self, value: ir.Value, wanted: Stored | None, reader: Operation | str) -> ir.Value:
         """A value that holds ``value`` stored as wanted; emits what is needed for it."""
         view = self.flow.view(value)
         if wanted is None:
@@ -157,7 +164,7 @@ class _Rewriter:
             raise ConversionError(
                 f"no chain of Reshape and Transpose leads from how '{view.root.name}' is stored",
                 "Please report this model",
-                reader,
+                reader if isinstance(reader, str) else g.describe(reader),
             )
         current, shape = view.root, source.shape
         for step in steps:
@@ -165,7 +172,7 @@ class _Rewriter:
             key = (current, step)
             if key not in self.chains:
                 self.chains[key] = self._emit(current, step, shape, after)
-            if isinstance(step, Transpose):
+            if self.chains[key] in self.moved:
                 self.moved[self.chains[key]].readers.append(reader)
             current, shape = self.chains[key], after
         return current
@@ -177,6 +184,8 @@ class _Rewriter:
     def _emit(self, value: ir.Value, step: Step, before: Shape, after: Shape) -> ir.Value:
         """One step of a chain, right after what it reads."""
         insert = inserter(self.flow.model, value)
+        if isinstance(step, Transpose) and shape_arithmetic(value, before):
+            return self._picked(value, step, before, after, insert)
         if isinstance(step, Transpose):
             out = self.edits.node(
                 "Transpose",
@@ -189,7 +198,8 @@ class _Rewriter:
             )
             node = out.producer()
             assert node is not None
-            moved = Moved(node, value, weight(self.flow, self._logical(value)))
+            root = self._logical(value)
+            moved = Moved(node, root, weight(self.flow, root))
             self.result.transposes.append(moved)
             self.moved[out] = moved
             return out
@@ -201,6 +211,23 @@ class _Rewriter:
             insert=insert,
             dtype=value.dtype,
             shape=after,
+        )
+
+    def _picked(
+        self,
+        value: ir.Value,
+        step: Transpose,
+        before: Shape,
+        after: Shape,
+        insert: Callable[[ir.Node], None],
+    ) -> ir.Value:
+        """A Transpose of a few integers, which are sizes and no data, as a Gather of the flat list."""
+        sizes = [dim.number for dim in before]
+        picks = np.arange(int(np.prod(sizes))).reshape(sizes).transpose(step.perm)
+        flat = self.edits.node("Reshape", [value, self.edits.constant([-1], "flat")], name="flat", insert=insert)
+        inputs = [flat, self.edits.constant(picks, "picks")]
+        return self.edits.node(
+            "Gather", inputs, {"axis": 0}, name="picked", insert=insert, dtype=value.dtype, shape=after
         )
 
     def _logical(self, value: ir.Value) -> ir.Value:
@@ -336,6 +363,12 @@ class _Permuted:
             else:
                 array = np.transpose(array, step.perm)
         return ir.Tensor(array, dtype=self.tensor.dtype)  # a view: the writer copies it piece by piece
+
+
+def shape_arithmetic(value: ir.Value, shape: Shape) -> bool:
+    """Whether a value holds a few integers, as lists of sizes and pads do."""
+    small = all(dim.static for dim in shape) and product(shape).number <= MAX_INTEGERS
+    return small and value.dtype in (ir.DataType.INT64, ir.DataType.INT32) and not value.is_graph_input()
 
 
 def inserter(model: ir.Model, value: ir.Value) -> Callable[[ir.Node], None]:

@@ -51,3 +51,5 @@ class Summary:
     cost: int
     lower_bound: int
     seconds: dict[str, float]
+    values: dict[str, tuple[str, tuple[int, ...]]]
+    """Where a value of the source is found in the result: its name, and how it is permuted."""
