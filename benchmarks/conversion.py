@@ -195,11 +195,7 @@ def _large(path: Path, gigabytes: float) -> int:
             file.write(values)
             weights.append(_reference(f"w{index}", shape, data.name, offset, len(values)))
             offset += len(values)
-    nodes = []
-    for index in range(count):
-        nodes.append(
-            helper.make_node("Conv", [f"x{index}", f"w{index}"], [f"x{index + 1}"], pads=[1] * 4)
-        )
+    nodes = [helper.make_node("Conv", [f"x{i}", f"w{i}"], [f"x{i + 1}"], pads=[1] * 4) for i in range(count)]
     shape = numpy_helper.from_array(np.array([1, rows]), "shape")
     nodes.append(helper.make_node("Reshape", [f"x{count}", "shape"], ["flat"]))
     nodes.append(helper.make_node("MatMul", ["flat", f"w{count}"], ["y"]))

@@ -70,23 +70,19 @@ def _time(
         sessions[name] = session(folder / f"{name}.onnx", optimized)
         row[name]["optimized"] = _counts(optimized)
     last = {
-        d: {x: np.ascontiguousarray(np.transpose(v, perms[d][x])) for x, v in feeds.items()}
-        for d in DIALECTS
+        d: {x: np.ascontiguousarray(np.transpose(v, perms[d][x])) for x, v in feeds.items()} for d in DIALECTS
     }
     inverse = {x: invert(p) for x, p in perms["functions"].items()}
 
     def through_copy() -> Any:
-        arrays = {
-            x: np.ascontiguousarray(np.transpose(v, inverse[x]))
-            for x, v in last["functions"].items()
-        }
+        arrays = {x: np.ascontiguousarray(np.transpose(v, inverse[x])) for x, v in last["functions"].items()}
         return sessions["source"].run(None, arrays)
 
-    contenders: dict[str, Callable[[], Any]] = {
-        "source": lambda: sessions["source"].run(None, feeds),
-        "source_through_copy": through_copy,
-        **{d: (lambda d=d: sessions[d].run(None, last[d])) for d in DIALECTS},
-    }
+    def fed(name: str, arrays: dict[str, Array]) -> Callable[[], Any]:
+        return lambda: sessions[name].run(None, arrays)
+
+    contenders = {"source": fed("source", feeds), "source_through_copy": through_copy}
+    contenders |= {dialect: fed(dialect, last[dialect]) for dialect in DIALECTS}
     row["differs_by"] = _difference(sessions, feeds, last, outputs)
     times = alternate(contenders, seconds)
     row["rounds"] = len(times["source"])

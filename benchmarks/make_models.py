@@ -66,9 +66,7 @@ def mobilenetv2() -> nn.Module:
     ):
         for block in range(repeats):
             middle = expansion * channels
-            layers.append(
-                InvertedResidual(channels, middle, width, act, stride=1 if block else stride)
-            )
+            layers.append(InvertedResidual(channels, middle, width, act, stride=1 if block else stride))
             channels = width
     return nn.Sequential(*layers, conv_bn(channels, 1280, 1, act=act()), Head(1280, 1000))
 
@@ -91,9 +89,7 @@ def efficientnet_b0() -> nn.Module:
             middle = expansion * channels
             gate = SqueezeExcite(middle, channels // 4, nn.SiLU())
             layers.append(
-                InvertedResidual(
-                    channels, middle, width, act, kernel, 1 if block else stride, gate
-                )
+                InvertedResidual(channels, middle, width, act, kernel, 1 if block else stride, gate)
             )
             channels = width
     return nn.Sequential(*layers, conv_bn(channels, 1280, 1, act=act()), Head(1280, 1000))
