@@ -9,7 +9,7 @@ import sympy
 
 from . import graph as g
 from .layout import ONE, Dim
-from .rules.relation import Site, UnknownRank
+from .rules.relation import Site, UnknownRankError
 from .symbols import expression, named
 
 Integers = tuple[Dim, ...]
@@ -29,7 +29,7 @@ def arithmetic(site: Site, values: Values) -> Integers | None:
         return None
     try:
         return fold(site, values)
-    except UnknownRank:
+    except UnknownRankError:
         return None
 
 
@@ -87,7 +87,11 @@ def _binary(
         if left is None or right is None or 1 not in (len(left), len(right), 1 + len(left) - len(right)):
             return None
         size = max(len(left), len(right))
-        pairs = zip(left * (size if len(left) == 1 else 1), right * (size if len(right) == 1 else 1), strict=True)
+        pairs = zip(
+            left * (size if len(left) == 1 else 1),
+            right * (size if len(right) == 1 else 1),
+            strict=True,
+        )
         found = [combine(a, b) for a, b in pairs]
         if any(dim is None for dim in found):
             return None
@@ -151,8 +155,9 @@ def _filled(site: Site, values: Values) -> Integers | None:
 
 FOLDS: dict[str, Fold] = {
     **dict.fromkeys(("Identity", "Unsqueeze", "Squeeze"), _passed),
-    "Reshape": lambda site, values: _passed(site, values) if values(site.node.inputs[1]) in (
-        (Dim(-1),), (), (ONE,)) else None,
+    "Reshape": lambda site, values: (
+        _passed(site, values) if values(site.node.inputs[1]) in ((Dim(-1),), (), (ONE,)) else None
+    ),
     "Cast": _integral_cast,
     "Shape": _shape,
     "Size": _size,

@@ -194,9 +194,7 @@ class _Carrier:
         if offer.image and offer.parts is not None:
             self._perm(self.inputs.setdefault(root, {}), root, offer.parts)
 
-    def _perm(
-        self, known: dict[tuple[int, ...], bool], value: ir.Value, parts: tuple[Factor, ...]
-    ) -> None:
+    def _perm(self, known: dict[tuple[int, ...], bool], value: ir.Value, parts: tuple[Factor, ...]) -> None:
         dims = self.flow.shape(value) or ()
         if len(parts) == len(dims) and all(f.size == dims[f.axis] for f in parts):
             known[tuple(f.axis for f in parts)] = True
@@ -224,7 +222,6 @@ class _Carrier:
         wanted = next((order for order in orders if relation.admits(order)), None)
         if wanted is not None:
             self._label(node, wanted, image and self._is_image(node, relation, letters, dims))
-
 
     def _try_exchanged(self, node: Operation, relation: Relation, wanted: Arrangement) -> None:
         """A spatial operator can run with its image's axes in another order."""

@@ -67,7 +67,10 @@ class Explainer:
             for value in operation.outputs:
                 for use in self.flow.uses.get(value, ()):
                     if use.node is None:
-                        return Force(f"output '{use.value.name}'", "keeps the layout that the model's callers know")
+                        return Force(
+                            f"output '{use.value.name}'",
+                            "keeps the layout that the model's callers know",
+                        )
                     if use.node not in seen:
                         seen.add(use.node)
                         pending.append(use.node)

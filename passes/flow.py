@@ -134,10 +134,10 @@ def analyse(model: ir.Model, shapes: Shapes) -> Flow:
     live = _live(flow)
     flow.nodes = [node for node in flow.nodes if node in live]
     _tie(flow)
-    for node in flow.nodes:
-        for index, value in enumerate(node.inputs):
-            if value is not None and value.name and (node, index) not in flow.tied:
-                _use(flow, value, node, index)
+    for operation in flow.nodes:
+        for index, value in enumerate(operation.inputs):
+            if value is not None and value.name and (operation, index) not in flow.tied:
+                _use(flow, value, operation, index)
     flow.body_outputs = [place for place in flow.body_outputs if place not in flow.tied]
     for graph, index in flow.body_outputs:
         _use(flow, graph.outputs[index], None, -1)
@@ -202,4 +202,3 @@ def _resolve(flow: Flow, node: ir.Node, steps: list[Step]) -> bool:
         return False
     flow.views[output] = view
     return True
-

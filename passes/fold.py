@@ -12,7 +12,14 @@ from . import graph as g
 MAX_ELEMENTS = 4096
 """Larger results stay computed: weights are no shape arithmetic."""
 RANDOM = frozenset(
-    {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
+    {
+        "RandomNormal",
+        "RandomUniform",
+        "RandomNormalLike",
+        "RandomUniformLike",
+        "Bernoulli",
+        "Multinomial",
+    }
 )
 
 
@@ -44,10 +51,12 @@ def evaluate(node: ir.Node) -> list[np.ndarray] | None:
         [onnx.helper.make_value_info(name, empty) for name in proto.output],
     )
     opset = onnx.helper.make_opsetid("", g.opset_of(node))
-    feeds = {name: value.const_value.numpy() for name, value in names.items() if value.const_value is not None}
+    feeds = {
+        name: value.const_value.numpy() for name, value in names.items() if value.const_value is not None
+    }
     try:
         model = onnx.helper.make_model(graph, opset_imports=[opset])
         found = [np.asarray(result) for result in ReferenceEvaluator(model).run(None, feeds)]
-    except Exception:  # noqa: BLE001  whatever onnx cannot compute stays in the model
+    except Exception:
         return None
     return found if all(result.size <= MAX_ELEMENTS for result in found) else None

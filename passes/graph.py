@@ -145,7 +145,7 @@ class Edits:
         """A new initializer of the main graph, visible in every scope."""
         value = ir.Value(
             name=self.name(name),
-            shape=ir.Shape(list(tensor.shape)),
+            shape=ir.Shape(tensor.shape.numpy()),
             type=ir.TensorType(tensor.dtype),
             const_value=tensor,
         )
@@ -165,9 +165,7 @@ class Edits:
         shape: Sequence[Dim] | None = None,
     ) -> ir.Value:
         """A new node with one output, put where ``insert`` puts it."""
-        node = ir.node(
-            op_type, inputs, attributes or {}, domain=domain, num_outputs=1, name=self.name(name)
-        )
+        node = ir.node(op_type, inputs, attributes or {}, domain=domain, num_outputs=1, name=self.name(name))
         output = node.outputs[0]
         output.name = self.name(f"{node.name}_output")
         if dtype is not None:

@@ -146,7 +146,7 @@ def factors(order: Order, dims: Sequence[Dim]) -> list[Factor] | None:
             left = end.over(here)
             if left is None:
                 return None
-            for axis, start, stop in axes:
+            for axis, start, stop in axes:  # noqa: B007  the axis that the loop stops at is used below
                 inner, room = here.over(start), stop.over(here)
                 if inner is not None and room is not None and room != ONE:
                     break

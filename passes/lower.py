@@ -31,6 +31,13 @@ NAME = re.compile(
 )
 
 
+ATTRIBUTE_TYPES = {
+    getattr(onnx.defs.OpSchema.AttrType, kind.name): kind
+    for kind in ir.AttributeType
+    if hasattr(onnx.defs.OpSchema.AttrType, kind.name)
+}
+
+
 def lower(model: ir.Model) -> None:
     """Add a definition for every function of the domain that the model calls."""
     called = {node.op_type: node for node in model.graph.all_nodes() if node.domain == DOMAIN}
@@ -97,7 +104,10 @@ class _Body:
         scaled = self._node("Mul", [back, column[0]], {}, "scaled")
         result = self._node("Add", [scaled, column[1]], {}, "y0_source")
         graph = ir.Graph(
-            [x, scale, bias], [self._to_native(0, result)], nodes=self.nodes, opset_imports={"": self.opset}
+            [x, scale, bias],
+            [self._to_native(0, result)],
+            nodes=self.nodes,
+            opset_imports={"": self.opset},
         )
         declared = [ir.Attr(a, ir.AttributeType.UNDEFINED, None) for a in ("epsilon", "num_groups")]
         return ir.Function(DOMAIN, name, graph=graph, attributes=declared)
@@ -117,12 +127,9 @@ class _Body:
             if operands[index] is None and port.option == onnx.defs.OpSchema.FormalParameterOption.Single:
                 empty = ir.tensor([], dtype=ir.DataType.FLOAT)  # Resize could not leave roi out before 13
                 operands[index] = self._node("Constant", [], {"value": empty}, f"no_{port.name}")
-        declared = [
-            ir.Attr(a, ir.AttributeType.UNDEFINED, None) for a in sorted(schema.attributes)
-        ]
+        declared = [ir.Attr(a, ir.AttributeType.UNDEFINED, None) for a in sorted(schema.attributes)]
         forwarded = [
-            ir.RefAttr(a, a, ir.AttributeType(int(schema.attributes[a].type)))
-            for a in sorted(schema.attributes)
+            ir.RefAttr(a, a, ATTRIBUTE_TYPES[schema.attributes[a].type]) for a in sorted(schema.attributes)
         ]
         node = ir.Node("", self.op_type, operands, forwarded, num_outputs=outputs, version=self.opset)
         for index, value in enumerate(node.outputs):
@@ -140,7 +147,12 @@ class _Body:
     def _to_source(self, index: int, value: ir.Value) -> ir.Value:
         letters = self.relation.inputs[index]
         if letters is not None:
-            return self._node("Transpose", [value], {"perm": list(invert(self._perm(letters)))}, f"{value.name}_source")
+            return self._node(
+                "Transpose",
+                [value],
+                {"perm": list(invert(self._perm(letters)))},
+                f"{value.name}_source",
+            )
         halves = len(self.equation.inputs[index]) if self.equation.inputs[index].startswith("*") else 0
         if not halves:
             return value

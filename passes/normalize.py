@@ -22,5 +22,3 @@ def hide_initializers(model: ir.Model) -> None:
         inputs.clear()
         inputs.extend(kept)
     model.ir_version = max(model.ir_version, 4)
-
-

@@ -21,7 +21,7 @@ from .recognize import complete_axes, recognize
 from .rewrite import Rewritten, rewrite
 from .rules import RULES
 from .rules.spatial import SpatialRule
-from .shapes import Shapes, infer
+from .shapes import infer
 from .summary import Barrier, Remaining, Summary
 
 METADATA = "onnx_nhwc.layouts"
@@ -49,7 +49,7 @@ class Options:
                 raise UsageError(f"{name}={getattr(self, name)!r}: choose {' or '.join(choices)}")
 
 
-def convert(model: ir.Model, options: Options = Options(), progress: Progress | None = None) -> Summary:  # noqa: B008
+def convert(model: ir.Model, options: Options = Options(), progress: Progress | None = None) -> Summary:
     """Convert a model in place.
 
     Raises :class:`ConversionError` if it cannot be converted, :class:`UsageError` if an option does not
@@ -140,7 +140,10 @@ def _fix_shapes(model: ir.Model, shapes: Mapping[str, tuple[int | None, ...]]) -
             if isinstance(stated, int) and size is not None and stated != size:
                 raise UsageError(f"--shape {name}: axis {axis} has the fixed size {stated}, not {size}")
         value.shape = ir.Shape(
-            [size if size is not None else old[axis] if old is not None else None for axis, size in enumerate(sizes)]
+            [
+                size if size is not None else old[axis] if old is not None else None
+                for axis, size in enumerate(sizes)
+            ]
         )
     if shapes:
         for node in model.graph.all_nodes():
@@ -153,14 +156,18 @@ def _check_pins(model: ir.Model, pins: Mapping[str, object]) -> None:
     names = [v.name for v in (*model.graph.inputs, *model.graph.outputs)]
     for name in pins:
         if name not in names:
-            raise UsageError(f"--layout {name}: the model has no input or output '{name}', only {_names(names)}")
+            raise UsageError(
+                f"--layout {name}: the model has no input or output '{name}', only {_names(names)}"
+            )
 
 
 def _names(names: object) -> str:
     return ", ".join(f"'{name}'" for name in names)  # type: ignore[attr-defined]
 
 
-def _record(model: ir.Model, assignment: Assignment) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+def _record(
+    model: ir.Model, assignment: Assignment
+) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
     inputs = {v.name or "": perm for v, perm in assignment.inputs.items()}
     outputs = {v.name or "": perm for v, perm in zip(model.graph.outputs, assignment.outputs, strict=True)}
     model.metadata_props[METADATA] = json.dumps({"inputs": inputs, "outputs": outputs})

@@ -22,7 +22,7 @@ def recognize(flow: Flow) -> bool:
     edits = g.Edits(flow.model)
     found = [_group_normalization(flow, node, edits) for node in _nodes(flow)]
     found += [_scale_per_channel(flow, node, edits) for node in _nodes(flow)]
-    return any([recognize_shuffles(flow), *found])
+    return recognize_shuffles(flow) or any(found)
 
 
 def _nodes(flow: Flow) -> list[ir.Node]:
@@ -36,14 +36,15 @@ def complete_axes(flow: Flow) -> bool:
     after:   Resize(x, scales=[1, 1, 2, 2])
     """
     edits = g.Edits(flow.model)
-    return any([_complete_resize(flow, node, edits) for node in _nodes(flow)])
+    found = [_complete_resize(flow, node, edits) for node in _nodes(flow)]
+    return any(found)
 
 
 def _complete_resize(flow: Flow, node: ir.Node, edits: g.Edits) -> bool:
-    axes = g.attribute(node, "axes") if node.op_type == "Resize" else None
-    dims = flow.shape(node.inputs[0]) if axes is not None and node.inputs[0] is not None else None
+    axes = node.op_type == "Resize" and g.attribute(node, "axes")
+    dims = flow.shape(node.inputs[0]) if axes and node.inputs[0] is not None else None
     policy = g.attribute(node, "keep_aspect_ratio_policy", "stretch")
-    if dims is None or policy != "stretch" or node.domain not in g.STANDARD:
+    if not axes or dims is None or policy != "stretch" or node.domain not in g.STANDARD:
         return False
     rank = len(dims)
     whole: dict[int, list[float]] = {
@@ -71,7 +72,8 @@ def _complete_resize(flow: Flow, node: ir.Node, edits: g.Edits) -> bool:
 def recognize_shuffles(flow: Flow) -> bool:
     """Put DepthToSpace and SpaceToDepth in the place of their pieces; True if there were any."""
     edits = g.Edits(flow.model)
-    return any([_depth_to_space(flow, value, edits) for value in list(flow.views)])
+    found = [_depth_to_space(flow, value, edits) for value in list(flow.views)]
+    return any(found)
 
 
 def _group_normalization(flow: Flow, node: ir.Node, edits: g.Edits) -> bool:
@@ -105,7 +107,10 @@ def _group_normalization(flow: Flow, node: ir.Node, edits: g.Edits) -> bool:
     scales = own_scale if scale is None else scale.numpy().reshape(-1) * own_scale
     biases = own_bias if scale is None else scale.numpy().reshape(-1) * own_bias
     biases = biases if bias is None else biases + bias.numpy().reshape(-1)
-    inputs = [x, *(edits.constant(v, name, v.dtype) for v, name in ((scales, "scale"), (biases, "bias")))]
+    inputs = [
+        x,
+        *(edits.constant(v, name, v.dtype) for v, name in ((scales, "scale"), (biases, "bias"))),
+    ]
     attributes = {"num_groups": groups, "epsilon": g.attribute(node, "epsilon", 1e-5)}
     _replace(edits, "GroupNormalization", inputs, attributes, node, end)
     return True
@@ -166,7 +171,12 @@ def _replace(
     last = end.producer()
     assert last is not None
     new = edits.node(
-        op_type, inputs, attributes, name=origin.name or op_type, insert=last.prepend, dtype=end.dtype
+        op_type,
+        inputs,
+        attributes,
+        name=origin.name or op_type,
+        insert=last.prepend,
+        dtype=end.dtype,
     )
     new.shape = end.shape
     name = end.name
@@ -189,7 +199,11 @@ def _depth_to_space(flow: Flow, value: ir.Value, edits: g.Edits) -> bool:
     source, target = flow.shape(view.root), flow.shape(value)
     if node is None or source is None or target is None or len(source) != 4 or len(target) != 4:
         return False
-    if view.only_transposes or not (source[1].static and target[1].static) or g.constant(view.root) is not None:
+    if (
+        view.only_transposes
+        or not (source[1].static and target[1].static)
+        or g.constant(view.root) is not None
+    ):
         return False
     if g.opset_of(node) < 11 or all(use.node.op_type == "Reshape" for use in value.uses()):
         return False
@@ -201,7 +215,7 @@ def _depth_to_space(flow: Flow, value: ir.Value, edits: g.Edits) -> bool:
     if source[1].number == large:
         for mode in ("CRD", "DCR"):
             if order == depth_to_space_order(source, block, mode):
-                attributes = {"blocksize": block, "mode": mode}
+                attributes: dict[str, object] = {"blocksize": block, "mode": mode}
                 _replace(edits, "DepthToSpace", [view.root], attributes, node, value)
                 return True
     elif order == space_to_depth_order(source, block):
@@ -231,5 +245,3 @@ def space_to_depth_order(dims: Shape, block: int) -> Order | None:
         return None
     split = (n, c, rows, b, columns, b)
     return before_transpose(identity(split), split, (0, 3, 5, 1, 2, 4))
-
-

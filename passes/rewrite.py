@@ -14,10 +14,10 @@ import numpy as np
 import onnx_ir as ir
 
 from . import graph as g
+from .arithmetic import MAX_INTEGERS
 from .assign import Assignment, weight
 from .errors import ConversionError
-from .flow import Flow, Operation, Use, View
-from .arithmetic import MAX_INTEGERS
+from .flow import Flow, Operation, View
 from .layout import Dim, Reshape, Shape, Step, Stored, Transpose, chain, permuted, product
 from .rules import RULES
 from .rules.relation import Form, Move, form, identity_stored
@@ -224,10 +224,18 @@ class _Rewriter:
         """A Transpose of a few integers, which are sizes and no data, as a Gather of the flat list."""
         sizes = [dim.number for dim in before]
         picks = np.arange(int(np.prod(sizes))).reshape(sizes).transpose(step.perm)
-        flat = self.edits.node("Reshape", [value, self.edits.constant([-1], "flat")], name="flat", insert=insert)
+        flat = self.edits.node(
+            "Reshape", [value, self.edits.constant([-1], "flat")], name="flat", insert=insert
+        )
         inputs = [flat, self.edits.constant(picks, "picks")]
         return self.edits.node(
-            "Gather", inputs, {"axis": 0}, name="picked", insert=insert, dtype=value.dtype, shape=after
+            "Gather",
+            inputs,
+            {"axis": 0},
+            name="picked",
+            insert=insert,
+            dtype=value.dtype,
+            shape=after,
         )
 
     def _logical(self, value: ir.Value) -> ir.Value:
@@ -296,7 +304,7 @@ class _Rewriter:
         root = view.root
         tensor = root.const_value
         assert tensor is not None
-        dims = tuple(Dim(int(size)) for size in tensor.shape)
+        dims = tuple(Dim(size) for size in tensor.shape.numpy())
         steps = chain(identity_stored(dims), target) if 0 not in tensor.shape.numpy() else []
         assert steps is not None
         if not steps:
@@ -328,9 +336,7 @@ class _Rewriter:
             shape = ir.Shape([shape[axis] for axis in perm])
         self._set_output(graph, index, self._read(old, wanted, f"output '{old.name}'"), shape)
 
-    def _set_output(
-        self, graph: ir.Graph, index: int, new: ir.Value, shape: ir.Shape | None = None
-    ) -> None:
+    def _set_output(self, graph: ir.Graph, index: int, new: ir.Value, shape: ir.Shape | None = None) -> None:
         """Put a value at a graph's output, under the name of the value that was there."""
         old = graph.outputs[index]
         if new is old:

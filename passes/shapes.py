@@ -20,7 +20,7 @@ from .fold import evaluate, foldable
 from .inference import UNKNOWN, infer_model, infer_node
 from .layout import ONE, Dim, Shape, Step, Transpose
 from .rules import RULES, views
-from .rules.relation import Relation, Rule, Site, UnknownRank, barrier
+from .rules.relation import Relation, Rule, Site, UnknownRankError, barrier
 from .rules.spatial import SpatialRule
 from .symbols import read
 from .ties import Tie
@@ -177,7 +177,7 @@ def _visit(node: ir.Node, shapes: Shapes) -> None:
             shapes.views[node] = steps
         else:
             relation = _relation(site, rule)
-    except UnknownRank as error:
+    except UnknownRankError as error:
         relation = _unknown(node, rule, error.index)
     if relation is not None:
         shapes.relations[node] = relation

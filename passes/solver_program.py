@@ -116,9 +116,7 @@ def _rules(
 
 def _run(costs: Array, binaries: int, rules: list[LinearConstraint]) -> OptimizeResult:
     is_integer = np.arange(len(costs)) < binaries
-    return milp(
-        costs, integrality=is_integer, bounds=Bounds(0, 1), constraints=rules, options=_OPTIONS
-    )
+    return milp(costs, integrality=is_integer, bounds=Bounds(0, 1), constraints=rules, options=_OPTIONS)
 
 
 def _proven(result: OptimizeResult, costs: Array) -> int:

@@ -21,9 +21,7 @@ _ROUNDS = 12
 _PROGRAM_LIMIT = 3000
 
 
-def search(
-    network: Network, part: list[int], demands: list[Demand], scale: Scale
-) -> tuple[list[int], int]:
+def search(network: Network, part: list[int], demands: list[Demand], scale: Scale) -> tuple[list[int], int]:
     """Labels of one connected component, and by how much a better one could be cheaper.
 
     ``network`` numbers its variables by their index in ``part``, ``demands`` as in ``part``.
@@ -116,9 +114,7 @@ def _relax(network: Network, held: list[int]) -> Network:
     return relaxed
 
 
-def _eliminate(
-    network: Network, order: Sequence[int], fixed: Mapping[int, int]
-) -> tuple[int, list[int]]:
+def _eliminate(network: Network, order: Sequence[int], fixed: Mapping[int, int]) -> tuple[int, list[int]]:
     """The least cost given the ``fixed`` labels, and labels that reach it.
 
     Bucket elimination (Dechter, "Bucket elimination: a unifying framework for reasoning", 1999):

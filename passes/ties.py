@@ -58,7 +58,9 @@ class Tie:
         if len(ranks) != 1 or -1 in ranks:
             return None
         letters = tuple(range(ranks.pop()))
-        ports: list[Letters | None] = [letters[1:] if p in self.sliced else letters for p in range(len(values))]
+        ports: list[Letters | None] = [
+            letters[1:] if p in self.sliced else letters for p in range(len(values))
+        ]
         first = arrangement(letters[:1])
         return Relation(
             tuple(ports[: len(self.reads)]),

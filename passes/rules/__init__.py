@@ -20,6 +20,7 @@ from .spatial import (
     spatial,
     trains,
     with_bias,
+    with_every_axis,
 )
 
 
@@ -41,9 +42,45 @@ RULES: dict[str, Rule] = {
     ),
     **on_first(
         *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitCast", "BitwiseNot"),
-        *("Cast", "CastLike", "Ceil", "Celu", "Clip", "Cos", "Cosh", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid"),
-        *("HardSwish", "IsInf", "IsNaN", "LeakyRelu", "Log", "Mish", "Neg", "Not", "Reciprocal", "Relu"),
-        *("Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt"),
+        *(
+            "Cast",
+            "CastLike",
+            "Ceil",
+            "Celu",
+            "Clip",
+            "Cos",
+            "Cosh",
+            "Elu",
+            "Erf",
+            "Exp",
+            "Floor",
+            "Gelu",
+            "HardSigmoid",
+        ),
+        *(
+            "HardSwish",
+            "IsInf",
+            "IsNaN",
+            "LeakyRelu",
+            "Log",
+            "Mish",
+            "Neg",
+            "Not",
+            "Reciprocal",
+            "Relu",
+        ),
+        *(
+            "Round",
+            "Selu",
+            "Shrink",
+            "Sigmoid",
+            "Sign",
+            "Sin",
+            "Sinh",
+            "Softplus",
+            "Softsign",
+            "Sqrt",
+        ),
         *("Swish", "Tan", "Tanh", "ThresholdedRelu", "Dropout"),
     ),
     # An axis, or several.
@@ -61,7 +98,15 @@ RULES: dict[str, Rule] = {
     "ArgMin": Rule(axes.extremum, axes.move_axis),
     **dict.fromkeys(
         (
-            *("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"),
+            *(
+                "ReduceSum",
+                "ReduceMean",
+                "ReduceMax",
+                "ReduceMin",
+                "ReduceProd",
+                "ReduceL1",
+                "ReduceL2",
+            ),
             *("ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"),
         ),
         Rule(axes.reduction, axes.move_axes),
@@ -126,9 +171,7 @@ RULES: dict[str, Rule] = {
     "GroupNormalization": spatial("n c s, -, - -> n c s", unless=scales_per_group),
     "LRN": spatial("n c s -> n c s"),
     "Upsample": spatial("n c s, * -> n c s'", alike=False, unless=resizes_other_axes),
-    "Resize": spatial(
-        "n c s, **, *, * -> n c s'", unless=resizes_other_axes, sizes=shaping.stated(3)
-    ),
+    "Resize": spatial("n c s, **, *, * -> n c s'", unless=resizes_other_axes, sizes=shaping.stated(3)),
     "DepthToSpace": spatial("n c s -> n d s'", alike=False),
     "SpaceToDepth": spatial("n c s -> n d s'", alike=False),
     "GridSample": spatial("n c s, - -> n c s'", alike=False),
@@ -139,7 +182,15 @@ RULES: dict[str, Rule] = {
     **fixed(
         *("Attention", "RotaryEmbedding", "NonZero", "NonMaxSuppression", "EyeLike", "AffineGrid"),
         *("Col2Im", "STFT", "Range", "RandomNormal", "RandomNormalLike", "RandomUniform"),
-        *("RandomUniformLike", "Bernoulli", "Multinomial", "If", "Loop", "Scan", "SequenceConstruct"),
+        *(
+            "RandomUniformLike",
+            "Bernoulli",
+            "Multinomial",
+            "If",
+            "Loop",
+            "Scan",
+            "SequenceConstruct",
+        ),
         *("SequenceAt", "SequenceEmpty", "SequenceInsert", "SequenceErase", "SequenceLength"),
         *("SequenceMap", "ConcatFromSequence", "SplitToSequence", "Optional", "OptionalGetElement"),
         *("OptionalHasElement", "NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .. import graph as g
@@ -42,11 +44,14 @@ def softmax(site: Site) -> Relation:
     letters = tuple(range(site.rank))
     axis = site.axis(1)
     return Relation(
-        site.ports(letters), (letters,), allows=trailing(frozenset(letters[axis:])), whole=frozenset({axis})
+        site.ports(letters),
+        (letters,),
+        allows=trailing(frozenset(letters[axis:])),
+        whole=frozenset({axis}),
     )
 
 
-def trailing(letters: frozenset[int]) -> object:
+def trailing(letters: frozenset[int]) -> Callable[[Arrangement], bool]:
     """A condition: these letters, in any order, are the innermost stored."""
 
     def holds(order: Arrangement) -> bool:
@@ -76,7 +81,7 @@ def move_cumulative(move: Move) -> None:
     (axis,) = move.relation.whole
     tensor = g.constant(move.node.inputs[1])
     assert tensor is not None
-    moved = np.full(list(tensor.shape), move.x.axis(axis), dtype=tensor.dtype.numpy())
+    moved = np.full(tensor.shape.numpy(), move.x.axis(axis), dtype=tensor.dtype.numpy())
     g.set_input(move.node, 1, move.edits.constant(moved, "axis", moved.dtype))
 
 
@@ -142,9 +147,7 @@ def unique(site: Site) -> Relation:
         others = [part.letter for part in order if part.letter not in own]
         return others == sorted(others)
 
-    return Relation(
-        site.ports(letters), outputs, whole=frozenset(letters), resized=own, allows=in_order
-    )
+    return Relation(site.ports(letters), outputs, whole=frozenset(letters), resized=own, allows=in_order)
 
 
 def move_unique(move: Move) -> None:
@@ -184,7 +187,7 @@ def move_dft(move: Move) -> None:
 
 
 def elements(site: Site) -> Relation:
-    """GatherElements, ScatterElements (once called Scatter): data, indices (and updates) have the same axes."""
+    """GatherElements, ScatterElements (once called Scatter): all operands have the same axes."""
     letters = tuple(range(site.rank))
     return Relation(
         (letters,) * len(site.node.inputs),

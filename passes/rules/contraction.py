@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from .. import graph as g
 from ..layout import ONE, Step, Transpose
@@ -33,7 +34,10 @@ def matmul(site: Site) -> Relation:
     columns = [] if len(a) <= 2 or len(b) == 1 else [b[-1]]
     forwards, backwards = _ends_with(tail), _ends_with([*columns, a[-1], *a[-2:-1]])
     return Relation(
-        site.ports(a, b), (y,), broadcast=_batch(a, b, y), allows=lambda order: forwards(order) or backwards(order)
+        site.ports(a, b),
+        (y,),
+        broadcast=_batch(a, b, y),
+        allows=lambda order: forwards(order) or backwards(order),
     )
 
 
@@ -134,7 +138,7 @@ def _consistent(inputs: list[str], output: str) -> str | None:
     """One order of all letters in which every term's letters ascend, if there is one."""
     after: dict[str, set[str]] = {name: set() for term in (*inputs, output) for name in term}
     for term in (*inputs, output):
-        for first, second in zip(term, term[1:], strict=False):
+        for first, second in pairwise(term):
             after[second].add(first)
     order = ""
     while len(order) < len(after):
@@ -148,8 +152,10 @@ def _consistent(inputs: list[str], output: str) -> str | None:
 def move_einsum(move: Move) -> None:
     terms = _terms(move.site)
     assert terms is not None
-    names = {}
-    for term, port in zip((*terms[0], terms[1]), (*move.relation.inputs, *move.relation.outputs), strict=True):
+    names: dict[int, str] = {}
+    for term, port in zip(
+        (*terms[0], terms[1]), (*move.relation.inputs, *move.relation.outputs), strict=True
+    ):
         names.update(zip(port or (), term, strict=True))
     order = [names[part.letter] for part in move.order]
     moved = ["".join(c for c in order if c in term) for term in (*terms[0], terms[1])]

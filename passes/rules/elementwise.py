@@ -15,9 +15,7 @@ def broadcasting(site: Site, operands: int | None = None) -> Relation:
     rank = max((len(shape) for shape in shapes if shape is not None), default=0)
     letters = tuple(range(rank))
     ports = (None if s is None else letters[rank - len(s) :] for s in shapes)
-    return Relation(
-        site.ports(*ports), (letters,) * len(site.node.outputs), broadcast=frozenset(letters)
-    )
+    return Relation(site.ports(*ports), (letters,) * len(site.node.outputs), broadcast=frozenset(letters))
 
 
 def unary(site: Site) -> Relation:

@@ -264,10 +264,10 @@ class Site:
         return len(self.shape(0))
 
     def shape(self, index: int) -> Shape:
-        """An input's shape; raises :class:`UnknownRank` where that is not known."""
+        """An input's shape; raises :class:`UnknownRankError` where that is not known."""
         found = self.inputs[index] if index < len(self.inputs) else None
         if found is None:
-            raise UnknownRank(index)
+            raise UnknownRankError(index)
         return found
 
     def has(self, index: int) -> bool:
@@ -293,7 +293,7 @@ class Site:
         return (*letters, *[None] * (len(self.node.inputs) - len(letters)))[: len(self.node.inputs)]
 
 
-class UnknownRank(Exception):
+class UnknownRankError(Exception):
     """A rule needs the rank of an input that is not known."""
 
     def __init__(self, index: int) -> None:
@@ -335,7 +335,11 @@ class Move:
     def emit(self, op_type: str, inputs: Sequence[ir.Value | None], **attributes: Any) -> ir.Value:
         """A node of its own just before this one."""
         return self.edits.node(
-            op_type, inputs, attributes, name=f"{self.node.name}_{op_type}", insert=self.node.prepend
+            op_type,
+            inputs,
+            attributes,
+            name=f"{self.node.name}_{op_type}",
+            insert=self.node.prepend,
         )
 
     def set_parameter(self, name: str, index: int | None, values: Sequence[int]) -> None:

@@ -277,9 +277,7 @@ def one_hot(site: Site) -> Relation:
     axis = site.axis(-1, rank)
     letters = tuple(range(rank))
     own = frozenset({axis})
-    return Relation(
-        (tuple(a for a in letters if a != axis), None, None), (letters,), whole=own, resized=own
-    )
+    return Relation((tuple(a for a in letters if a != axis), None, None), (letters,), whole=own, resized=own)
 
 
 def move_one_hot(move: Move) -> None:
@@ -301,6 +299,8 @@ def last_two_fixed(site: Site) -> Relation:
     tail = arrangement(letters[-2:])
     outputs = letters[:-2] if site.node.op_type == "Det" else letters
     return Relation(
-        site.ports(letters), (outputs,), whole=frozenset(letters[-2:]), allows=lambda order: order[-2:] == tail
+        site.ports(letters),
+        (outputs,),
+        whole=frozenset(letters[-2:]),
+        allows=lambda order: order[-2:] == tail,
     )
-

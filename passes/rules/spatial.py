@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .. import graph as g
-from ..layout import Shape
+from ..layout import Dim, Shape
 from ..symbols import window_count
 from .relation import Arrangement, Letters, Move, Relation, Rule, Site, barrier
 from .shaping import permute_entries
@@ -104,7 +104,12 @@ def spatial(
             return flat(site)
         reason = reason or unless(site)
         if reason and site.rank in RANKS:
-            return replace(_given(equation.relation(site.rank), site), native=None, allows=never, barrier=reason)
+            return replace(
+                _given(equation.relation(site.rank), site),
+                native=None,
+                allows=never,
+                barrier=reason,
+            )
         if reason:
             return barrier(site.node, reason)
         relation = _given(equation.relation(site.rank), site)
@@ -132,11 +137,11 @@ def _given(relation: Relation, site: Site) -> Relation:
 def to_function(move: Move) -> None:
     """Channels last, the operator becomes a function; vectors with an entry per axis follow."""
     exchange_axes(move)
-    if not move.native:
-        return
     for index, port in enumerate(_row(move).inputs):
         if port in ("*", "**") and move.site.has(index):
             permute_entries(move, index, move.x, halves=len(port))
+    if not move.native:
+        return
     move.node.op_type = function_name(move)
     move.node.domain = DOMAIN
     given = [value for index, value in enumerate(move.node.inputs) if move.site.has(index)]
@@ -212,7 +217,10 @@ def features(site: Site) -> Relation:
     if reason:
         return barrier(site.node, reason)
     return Relation(
-        site.ports((0, 1), *[(1,)] * 4), ((0, 1),), whole=frozenset({0}), allows=lambda order: order[0].letter == 0
+        site.ports((0, 1), *[(1,)] * 4),
+        ((0, 1),),
+        whole=frozenset({0}),
+        allows=lambda order: order[0].letter == 0,
     )
 
 
@@ -243,8 +251,9 @@ def trains(site: Site) -> str:
 
 def resizes_other_axes(site: Site) -> str:
     """Resize speaks of an image only if it leaves batch and channels as they are."""
-    if site.attribute("axes") is not None:
-        return "it names some of its axes only"
+    axes = site.attribute("axes")
+    if axes is not None:
+        return _resizes_named_axes(site, [axis % site.rank for axis in axes])
     index = 1 if site.opset < 11 else 2
     scales = g.constant(g.input_at(site.node, index))
     if scales is not None and scales.size:
@@ -254,6 +263,36 @@ def resizes_other_axes(site: Site) -> str:
     if sizes is not None and len(sizes) == site.rank and sizes[:2] != site.shape(0)[:2]:
         return "it resizes the batch or the channel axis"
     return ""
+
+
+def _resizes_named_axes(site: Site, axes: list[int]) -> str:
+    """Why the vectors of a Resize with ``axes`` cannot be completed, or ``""``."""
+    if {0, 1} & set(axes):
+        return "it resizes the batch or the channel axis"
+    roi, scales, sizes = (g.input_at(site.node, i) for i in (1, 2, 3))
+    if roi is not None and site.inputs[1] != (Dim(0),) and (g.constant(roi) is None or roi.const_value.size):
+        return "it crops some of its axes only"
+    if scales is not None and g.constant(scales) is None:
+        return "its scales are computed, for some axes only"
+    if sizes is not None:
+        stretches = site.attribute("keep_aspect_ratio_policy", "stretch") == "stretch"
+        if not stretches or g.constant(sizes) is None or not all(d.static for d in site.shape(0)):
+            return "its sizes are computed, or keep the aspect ratio, for some axes only"
+    return ""
+
+
+def with_every_axis(move: Move) -> None:
+    """A Resize that names its ``axes`` gets an entry for every axis, as a pass over layouts expects."""
+    axes, node = move.site.attribute("axes"), move.node
+    if axes is not None and move.order != move.relation.identity:
+        g.set_attribute(node, "axes", None)
+        for index, neutral in ((2, [1.0] * move.site.rank), (3, [d.number for d in move.x.dims])):
+            tensor = g.constant(g.input_at(node, index))
+            if tensor is not None and tensor.size:
+                full = np.asarray(neutral, tensor.dtype.numpy())
+                full[list(axes)] = tensor.numpy()
+                g.set_input(node, index, move.edits.constant(full, "entries", full.dtype))
+    to_function(move)
 
 
 def scales_per_group(site: Site) -> str:
@@ -266,4 +305,3 @@ def scales_per_group(site: Site) -> str:
 
 def indices_in_columns(site: Site) -> str:
     return "its indices count elements in column-major order" if site.attribute("storage_order", 0) else ""
-
