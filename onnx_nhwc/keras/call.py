@@ -73,6 +73,8 @@ class Call:
         self.values = inputs
         self.spatial = spatial
         self.opset = g.opset_of(node)
+        self.layered = False
+        """Has a layer taken the node's name?"""
         self._name = ""
 
     # --- what the node says ------------------------------------------------------------------
@@ -190,8 +192,8 @@ class Call:
             config: Its arguments.
         """
         dtype = config.pop("dtype", None) or self.dtype(0)
-        taken = bool(self._name)
         name = self.name(weight)
+        taken, self.layered = self.layered, True
         if taken:
             name = self.exporter.names.unique(f"{name}_{cls.__name__.lower()}")
         return self.exporter.keep(cls(name=name, dtype=dtype, **config))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from keras import layers, ops
 
+from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call
 from onnx_nhwc.keras.padding import Window, crop, pad_image, subsample
 from onnx_nhwc.keras.values import Unsupported
@@ -106,7 +107,7 @@ def convolve(call: Call, x: Any, kernel: Any, bias: Any = None) -> Any:
         data_format="channels_last",
     )
     y = subsample(y, skip)
-    return y if bias is None else ops.add(y, bias)
+    return y if bias is None else plus(y, bias)
 
 
 def conv_integer(call: Call) -> Any:
@@ -264,4 +265,4 @@ def _transpose_computed(call: Call) -> Any:
     ]
     y = ops.concatenate(parts, axis=-1) if group > 1 else parts[0]
     y = crop(call, y, crops)
-    return ops.add(y, call.x(2)) if has_bias(call) else y
+    return plus(y, call.x(2)) if has_bias(call) else y

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx_ir as ir
 from keras import ops
 
+from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.values import Constant, Unsupported
 from onnx_nhwc.passes.layout import Dim
 
@@ -28,6 +30,7 @@ class Sizes:
         self._exporter = exporter
         self._zeros: dict[Dim, Any] = {}
         self._lengths: dict[Dim, Any] = {}
+        self._by_size: dict[Dim, list[tuple[ir.Value, int]]] = {}
 
     def zeros(self, dim: Dim) -> Any:
         """A vector of ``dim`` zeros, int32."""
@@ -46,35 +49,45 @@ class Sizes:
             raise Unsupported(f"the size '{dim}' cannot be read from any value")
         total = np.zeros(dim.number, np.int32)
         for part in parts:
-            total = ops.reshape(ops.add(ops.expand_dims(part, 1), total), (-1,))
+            total = ops.reshape(plus(ops.expand_dims(part, 1), total), (-1,))
         return total
 
     def _axis(self, dim: Dim) -> Any:
         """Zeros along an axis of exactly this size, if some value has one."""
         exporter = self._exporter
-        sources = exporter.shapes.sources
-        candidates = [sources[dim.symbols[0]]] if str(dim) in sources else []
-        for value, axis in candidates:
-            tensor = exporter.fact(value)
-            if isinstance(tensor, Constant):
+        for value, axis in self._places().get(dim, ()):
+            try:
+                tensor = exporter.fact(value)
+            except Unsupported:
+                continue
+            if isinstance(tensor, Constant) or len(tensor.shape) <= axis:
                 continue
             key = tuple(slice(None) if i == axis else 0 for i in range(len(tensor.shape)))
             return ops.zeros_like(tensor[key], dtype="int32")
         return None
+
+    def _places(self) -> dict[Dim, list[tuple[ir.Value, int]]]:
+        """The values that have an axis of each size, in their order."""
+        if not self._by_size:
+            for value, dims in self._exporter.shapes.dims.items():
+                for axis, dim in enumerate(dims or ()):
+                    if not dim.static:
+                        self._by_size.setdefault(dim, []).append((value, axis))
+        return self._by_size
 
     def length(self, dim: Dim) -> Any:
         """A size as an int32 scalar."""
         if dim.static:
             return dim.number
         if dim not in self._lengths:
-            self._lengths[dim] = ops.sum(ops.add(self.zeros(dim), 1))
+            self._lengths[dim] = ops.sum(plus(self.zeros(dim), 1))
         return self._lengths[dim]
 
     def range(self, dim: Dim) -> Any:
         """``0, 1, ..., dim - 1``, int32."""
         if dim.static:
             return np.arange(dim.number, dtype=np.int32)
-        return ops.subtract(ops.cumsum(ops.add(self.zeros(dim), 1), axis=0), 1)
+        return ops.subtract(ops.cumsum(plus(self.zeros(dim), 1), axis=0), 1)
 
     def vector(self, dims: Sequence[Dim], dtype: str) -> Any:
         """A shape as a vector."""
@@ -91,5 +104,5 @@ class Sizes:
             zeros = ops.reshape(self.zeros(dim), shape) if not dim.static else np.zeros(
                 [dim.number if j == i else 1 for j in range(len(dims))], np.int32
             )
-            total = zeros if total is None else ops.add(total, zeros)
+            total = zeros if total is None else plus(total, zeros)
         return total

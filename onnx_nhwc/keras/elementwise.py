@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from keras import layers, ops
 
+from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call, dtype_name, is_float
 from onnx_nhwc.keras.values import Unsupported
 
@@ -69,7 +70,7 @@ def variadic(function: Callable[[Any, Any], Any]) -> Mapping:
 
 
 def mean(call: Call) -> Any:
-    total = variadic(ops.add)(call)
+    total = variadic(plus)(call)
     return ops.divide(total, float(call.count))
 
 
@@ -86,7 +87,7 @@ def divide(call: Call) -> Any:
     mixed = ops.logical_and(
         ops.not_equal(rest, 0), ops.not_equal(ops.less(a, 0), ops.less(b, 0))
     )
-    return ops.add(quotient, ops.cast(mixed, dtype))
+    return plus(quotient, ops.cast(mixed, dtype))
 
 
 def modulo(call: Call) -> Any:
@@ -221,7 +222,7 @@ def selu(call: Call) -> Any:
     gamma = call.attribute("gamma", 1.05070102214813232421875)
     x = call.tensor(0)
     low = ops.multiply(ops.expm1(ops.minimum(x, 0.0)), alpha)
-    return ops.multiply(ops.add(ops.maximum(x, 0.0), low), gamma)
+    return ops.multiply(plus(ops.maximum(x, 0.0), low), gamma)
 
 
 def gelu(call: Call) -> Any:
@@ -230,12 +231,12 @@ def gelu(call: Call) -> Any:
 
 def hard_sigmoid(call: Call) -> Any:
     alpha, beta = call.attribute("alpha", 0.2), call.attribute("beta", 0.5)
-    return ops.clip(ops.add(ops.multiply(call.tensor(0), alpha), beta), 0.0, 1.0)
+    return ops.clip(plus(ops.multiply(call.tensor(0), alpha), beta), 0.0, 1.0)
 
 
 def hard_swish(call: Call) -> Any:
     x = call.tensor(0)
-    return ops.multiply(x, ops.clip(ops.add(ops.multiply(x, 1 / 6), 0.5), 0.0, 1.0))
+    return ops.multiply(x, ops.clip(plus(ops.multiply(x, 1 / 6), 0.5), 0.0, 1.0))
 
 
 def swish(call: Call) -> Any:
@@ -253,7 +254,7 @@ def shrink(call: Call) -> Any:
     x = call.tensor(0)
     dtype = x.dtype
     work = x if is_float(dtype) else ops.cast(x, "float32")
-    low = ops.where(ops.less(work, -lambd), ops.add(work, bias), ops.zeros_like(work))
+    low = ops.where(ops.less(work, -lambd), plus(work, bias), ops.zeros_like(work))
     y = ops.where(ops.greater(work, lambd), ops.subtract(work, bias), low)
     return ops.cast(y, dtype)
 

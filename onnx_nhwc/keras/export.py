@@ -16,6 +16,7 @@ import onnx
 import onnx_ir as ir
 from keras import layers, ops
 
+from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call, dtype_name, literal, small
 from onnx_nhwc.keras.dynamic import Sizes
 from onnx_nhwc.keras.names import Names
@@ -64,6 +65,7 @@ class Exporter:
         self.errors: list[tuple[str, str]] = []
         self._facts: dict[ir.Value, Fact] = {}
         self._done: set[ir.Node] = set()
+        self._failed: set[ir.Value] = set()
         self._weights: dict[ir.Value, Any] = {}
         self._turned: dict[int, tuple[Any, Any, tuple[int, ...]]] = {}
         self._named: dict[int, Any] = {}
@@ -116,15 +118,24 @@ class Exporter:
         if node is None:
             raise Unsupported(f"nothing computes '{value.name}'")
         self.evaluate(node)
+        if value not in self._facts:
+            raise Unsupported(f"its size depends on '{value.name}', which depends on it")
         return self._facts[value]
 
     def _weight(self, value: ir.Value, tensor: ir.TensorProtocol) -> Constant:
-        names = {value.name, tensor.name} & self.parameters
+        names = {n for n in map(self._origin, (value.name, tensor.name)) if n}
         dtype = dtype_name(tensor.dtype)
         shape = tuple(int(size) for size in tensor.shape.numpy())
         trainable = bool(names) and "float" in dtype and int(np.prod(shape)) > 1
-        name = tensor.name if tensor.name in names else value.name
+        name = min(names, key=len) if names else value.name
         return Constant(tensor.numpy, shape, dtype, name or "", trainable)
+
+    def _origin(self, name: str | None) -> str:
+        """The source's initializer of this name, or of which this is a re-laid copy."""
+        for candidate in (name or "", re.sub(r"_\d+$", "", name or "")):
+            if candidate in self.parameters:
+                return candidate
+        return ""
 
     def dims(self, value: ir.Value) -> tuple[Dim, ...] | None:
         fact = self.fact(value)
@@ -150,7 +161,7 @@ class Exporter:
             return fact
         dtype = self.fact(value).dtype
         zero = ops.cast(self.zero(), dtype)
-        return ops.logical_or(zero, fact) if dtype == "bool" else ops.add(zero, fact)
+        return ops.logical_or(zero, fact) if dtype == "bool" else plus(zero, fact)
 
     def zero(self) -> Any:
         """A symbolic 0: what a layer without inputs is called on."""
@@ -180,7 +191,7 @@ class Exporter:
                 )
             )
             zero = self.zero()
-            table = layer(zero if count == 1 else ops.add(zero, np.arange(count, dtype="int32")))
+            table = layer(zero if count == 1 else plus(zero, np.arange(count, dtype="int32")))
             shape = (count, columns)
             self.pending.append((layer.embeddings, lambda: constant.array.reshape(shape)))
             if tuple(table.shape) != constant.shape:
@@ -212,6 +223,9 @@ class Exporter:
         if node in self._done:
             return
         self._done.add(node)
+        if any(value in self._failed for value in node.inputs):
+            self._stand_in(node)
+            return
         try:
             self.finish(node, self._map(node))
         except Unsupported as error:
@@ -257,6 +271,11 @@ class Exporter:
 
     def _fail(self, node: ir.Node, reason: str) -> None:
         self.errors.append((g.describe(node), reason))
+        self._stand_in(node)
+
+    def _stand_in(self, node: ir.Node) -> None:
+        """Give a node that cannot be mapped results, so that the others can be looked at."""
+        self._failed.update(node.outputs)
         for output in node.outputs:
             shape = self.shapes.shape(output) or ()
             sizes = tuple(dim.number if dim.static else None for dim in shape)
@@ -340,8 +359,6 @@ class Exporter:
             if not self.errors:
                 self.errors.append((f"output '{value.name}'", str(error)))
             return None
-        if not result.shape and False:
-            return result
         layer = layers.Identity(name=name, dtype=result.dtype)
         return self.keep(layer)(result)
 
@@ -351,14 +368,14 @@ class Exporter:
         last = True
         while pending:
             history = getattr(pending.pop(), "_keras_history", None)
-            if history is None or id(history.operation) in self._named:
+            if history is None or history.operation is None or id(history.operation) in self._named:
                 continue
             operation = history.operation
             self.keep(operation)
             kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(operation).__name__).lower()
             if isinstance(source, str):
                 operation.name = self.names.unique(f"{source}_{kind}")
-            elif last:
+            elif last and not source.layered:
                 operation.name = source.name()
             else:
                 operation.name = self.names.unique(f"{source.name()}_{kind}")

@@ -8,8 +8,11 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call, is_float
+from onnx_nhwc.keras.reshaping import reshape_to
 from onnx_nhwc.keras.values import Unsupported
+from onnx_nhwc.passes.layout import product
 
 
 def positive(call: Call, index: int, size: int | None) -> Any:
@@ -17,15 +20,17 @@ def positive(call: Call, index: int, size: int | None) -> Any:
     known = call.constant(index)
     if known is not None:
         array = known.array
+        if (array < 0).any() and size is None:
+            if array.ndim == 0:
+                return int(array)
+            raise Unsupported("a negative index needs to know the axis' size")
         if (array < 0).any():
-            if size is None:
-                raise Unsupported("a negative index needs to know the axis' size")
             array = np.where(array < 0, array + size, array)
         return array.item() if array.ndim == 0 else array.astype(np.int32)
     x = call.tensor(index)
     if size is None:
         return x
-    return ops.where(ops.less(x, 0), ops.add(x, size), x)
+    return ops.where(ops.less(x, 0), plus(x, size), x)
 
 
 def gather(call: Call) -> Any:
@@ -68,21 +73,26 @@ def gather_elements(call: Call) -> Any:
 
 def gather_nd(call: Call) -> Any:
     """GatherND: the indices become one, into data with the indexed axes merged."""
-    shape = call.static(0)
-    indices = call.tensor(1)
+    dims = call.dims(0)
     batch = call.attribute("batch_dims", 0)
+    indices = ops.cast(call.tensor(1), "int32")
     depth = indices.shape[-1]
-    sizes = np.array(shape[batch : batch + depth], np.int64)
-    strides = np.append(np.cumprod(sizes[:0:-1])[::-1], 1).astype(np.int64)
-    indices = ops.cast(indices, "int64")
-    indices = ops.where(ops.less(indices, 0), ops.add(indices, sizes), indices)
-    flat = ops.sum(ops.multiply(indices, strides), axis=-1)
+    if depth is None:
+        raise Unsupported("the number of axes that it indexes is not known")
+    read = call.exporter.sizes.length
+    flat: Any = None
+    for i in range(depth):
+        size = read(dims[batch + i])
+        part = indices[..., i]
+        part = ops.where(ops.less(part, 0), plus(part, size), part)
+        flat = part if flat is None else plus(ops.multiply(flat, size), part)
     if batch:
-        count = int(np.prod(shape[:batch]))
-        lead = np.arange(count).reshape(shape[:batch]) * int(np.prod(sizes))
-        flat = ops.add(flat, lead.reshape(*shape[:batch], *[1] * (len(flat.shape) - batch)))
-    data = ops.reshape(call.tensor(0), (-1, *shape[batch + depth :]))
-    return ops.take(data, flat, axis=0)
+        shape = call.static(0)
+        lead = np.arange(int(np.prod(shape[:batch])), dtype=np.int32).reshape(shape[:batch])
+        lead = lead * int(np.prod(shape[batch : batch + depth]))
+        flat = plus(flat, lead.reshape(*shape[:batch], *[1] * (len(flat.shape) - batch)))
+    merged = (product(dims[: batch + depth]), *dims[batch + depth :])
+    return ops.take(reshape_to(call, call.tensor(0), dims, merged), flat, axis=0)
 
 
 def scatter_nd(call: Call) -> Any:
@@ -92,7 +102,7 @@ def scatter_nd(call: Call) -> Any:
     depth = indices.shape[-1]
     indices = ops.cast(indices, "int64")
     sizes = np.array(shape[:depth], np.int64)
-    indices = ops.where(ops.less(indices, 0), ops.add(indices, sizes), indices)
+    indices = ops.where(ops.less(indices, 0), plus(indices, sizes), indices)
     tail = shape[depth:]
     places = ops.reshape(indices, (-1, depth))
     values = ops.reshape(updates, (-1, *tail))
@@ -118,7 +128,7 @@ def scatter_elements(call: Call) -> Any:
     if call.op_type == "Scatter":
         axis = call.attribute("axis", 0) % len(shape)
     indices = ops.cast(call.tensor(1), "int64")
-    indices = ops.where(ops.less(indices, 0), ops.add(indices, shape[axis]), indices)
+    indices = ops.where(ops.less(indices, 0), plus(indices, shape[axis]), indices)
     if None in indices.shape:
         raise Unsupported("the size of its indices is not known")
     grids = np.indices(indices.shape).astype(np.int64)
@@ -138,7 +148,7 @@ def one_hot(call: Call) -> Any:
     depth = int(call.array(1, "depth").reshape(-1)[0])
     axis = call.attribute("axis", -1) % (len(x.shape) + 1)
     x = x if not is_float(x.dtype) else ops.cast(x, "int64")
-    x = ops.where(ops.less(x, 0), ops.add(x, depth), x)
+    x = ops.where(ops.less(x, 0), plus(x, depth), x)
     shape = [1] * (len(x.shape) + 1)
     shape[axis] = depth
     steps = np.arange(depth, dtype=x.dtype).reshape(shape)
@@ -164,7 +174,7 @@ def eye_like(call: Call) -> Any:
     k = call.attribute("k", 0)
     eye = np.eye(rows, columns, k).astype(call.out_dtype())
     zero = ops.cast(call.exporter.zero(), call.out_dtype())
-    return ops.logical_or(zero, eye) if eye.dtype == bool else ops.add(zero, eye)
+    return ops.logical_or(zero, eye) if eye.dtype == bool else plus(zero, eye)
 
 
 def compress(call: Call) -> Any:

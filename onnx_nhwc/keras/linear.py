@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from keras import layers, ops
 
+from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call, is_float
 from onnx_nhwc.keras.elementwise import both
 from onnx_nhwc.passes import graph as g
@@ -78,7 +79,7 @@ def gemm(call: Call) -> Any:
     y = ops.multiply(y, _scalar(alpha, y)) if alpha != 1.0 else y
     if call.has(2):
         c = call.x(2)
-        y = ops.add(y, ops.multiply(c, _scalar(beta, y)) if beta != 1.0 else c)
+        y = plus(y, ops.multiply(c, _scalar(beta, y)) if beta != 1.0 else c)
     return y
 
 
@@ -153,4 +154,4 @@ def _masked(call: Call, scores: Any, past: int) -> Any:
     if missing > 0:
         pads = [(0, 0)] * (len(bias.shape) - 1) + [(0, missing)]
         bias = ops.pad(bias, pads, constant_values=low)
-    return ops.add(scores, bias)
+    return plus(scores, bias)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from keras import layers, ops
 
+from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call
 from onnx_nhwc.keras.values import Unsupported
 
@@ -63,12 +64,12 @@ def _batch_formula(
         now = ops.mean(x, axis=axes)
         spread = ops.mean(ops.square(ops.subtract(x, wide(now))), axis=axes)
         results = [
-            ops.add(ops.multiply(old, momentum), ops.multiply(new, 1 - momentum))
+            plus(ops.multiply(old, momentum), ops.multiply(new, 1 - momentum))
             for old, new in ((mean, now), (variance, spread))
         ]
         mean, variance = now, spread
-    scale = ops.divide(call.x(1), ops.sqrt(ops.add(variance, epsilon)))
-    y = ops.add(ops.multiply(ops.subtract(x, wide(mean)), wide(scale)), wide(call.x(2)))
+    scale = ops.divide(call.x(1), ops.sqrt(plus(variance, epsilon)))
+    y = plus(ops.multiply(ops.subtract(x, wide(mean)), wide(scale)), wide(call.x(2)))
     return [y, *results]
 
 
@@ -101,7 +102,7 @@ def _groups(call: Call, groups: int | None) -> Any:
     scale, bias = (call.x(i) for i in (1, 2))
     if scale.shape[0] != channels:
         scale, bias = (ops.repeat(v, channels // groups) for v in (scale, bias))
-    return ops.add(ops.multiply(y, scale), bias)
+    return plus(ops.multiply(y, scale), bias)
 
 
 def layer_normalization(call: Call) -> Any:
@@ -126,10 +127,10 @@ def layer_normalization(call: Call) -> Any:
     mean = ops.mean(x, axis=axes, keepdims=True)
     centred = ops.subtract(x, mean)
     variance = ops.mean(ops.square(centred), axis=axes, keepdims=True)
-    inverse = ops.rsqrt(ops.add(variance, epsilon))
+    inverse = ops.rsqrt(plus(variance, epsilon))
     y = ops.multiply(ops.multiply(centred, inverse), call.x(1))
     if call.has(2):
-        y = ops.add(y, call.x(2))
+        y = plus(y, call.x(2))
     return [y, mean, inverse]
 
 
@@ -145,7 +146,7 @@ def rms_normalization(call: Call) -> Any:
         call.assign(layer.scale, call.loader(1))
         return y
     mean = ops.mean(ops.square(x), axis=list(range(first, rank)), keepdims=True)
-    return ops.multiply(ops.multiply(x, ops.rsqrt(ops.add(mean, epsilon))), call.x(1))
+    return ops.multiply(ops.multiply(x, ops.rsqrt(plus(mean, epsilon))), call.x(1))
 
 
 def lp_normalization(call: Call) -> Any:
@@ -173,8 +174,8 @@ def lrn(call: Call) -> Any:
     total: Any = None
     for i in range(size):
         part = padded[..., i : i + channels]
-        total = part if total is None else ops.add(total, part)
-    norm = ops.add(ops.multiply(total, alpha / size), bias)
+        total = part if total is None else plus(total, part)
+    norm = plus(ops.multiply(total, alpha / size), bias)
     return ops.divide(x, ops.power(norm, beta))
 
 
@@ -186,6 +187,6 @@ def mean_variance(call: Call) -> Any:
     spread = ops.subtract(
         ops.mean(ops.square(x), axis=axes, keepdims=True), ops.square(mean)
     )
-    return ops.divide(ops.subtract(x, mean), ops.add(ops.sqrt(spread), 1e-9))
+    return ops.divide(ops.subtract(x, mean), plus(ops.sqrt(spread), 1e-9))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from keras import layers, ops
 
+from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call, is_float
 from onnx_nhwc.keras.padding import Window, pad_image
 from onnx_nhwc.keras.values import Unsupported
@@ -114,7 +115,7 @@ def _with_indices(call: Call, window: Window) -> list[Any]:
     per_image = int(np.prod(sizes))
     plane = np.arange(batch)[:, None] * channels + np.arange(channels)[None]
     plane = plane.reshape(batch, *[1] * len(sizes), channels).astype(np.int64)
-    indices = ops.add(ops.cast(spatial, "int64"), plane * per_image)
+    indices = plus(ops.cast(spatial, "int64"), plane * per_image)
     return [ops.max(values, axis=-1), indices]
 
 

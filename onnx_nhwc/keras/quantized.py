@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call
 from onnx_nhwc.keras.convolution import convolve
 from onnx_nhwc.keras.values import Unsupported
@@ -39,7 +40,7 @@ def quantize(call: Call) -> Any:
     scale = _along(call, ops.cast(call.tensor(1), work), axis, x)
     y = ops.round(ops.divide(ops.cast(x, work), scale))
     if call.has(2):
-        y = ops.add(y, ops.cast(_along(call, call.tensor(2), axis, x), work))
+        y = plus(y, ops.cast(_along(call, call.tensor(2), axis, x), work))
     return saturate(y, target)
 
 
@@ -65,7 +66,7 @@ def dynamic_quantize(call: Call) -> Any:
     top, bottom = ops.maximum(ops.max(x), 0.0), ops.minimum(ops.min(x), 0.0)
     scale = ops.divide(ops.subtract(top, bottom), 255.0)
     zero = ops.clip(ops.round(ops.divide(ops.negative(bottom), scale)), 0.0, 255.0)
-    y = ops.add(ops.round(ops.divide(x, scale)), zero)
+    y = plus(ops.round(ops.divide(x, scale)), zero)
     return [saturate(y, "uint8"), scale, ops.cast(zero, "uint8")]
 
 
@@ -90,7 +91,7 @@ def _requantized(call: Call, y: Any, scales: tuple[int, int, int], zero: int) ->
     factor = ops.divide(ops.multiply(a, b), c)
     y = ops.round(ops.multiply(y, factor))
     if call.has(zero):
-        y = ops.add(y, ops.cast(call.tensor(zero), "float64"))
+        y = plus(y, ops.cast(call.tensor(zero), "float64"))
     return saturate(y, call.out_dtype())
 
 

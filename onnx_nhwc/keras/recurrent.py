@@ -39,10 +39,12 @@ def recurrent(call: Call) -> Any:
         cells.append(states[-1])
     results: list[Any] = [None, None, None]
     if call.wants(0):
-        stacked = ops.stack(outputs, axis=2)  # batch, time, direction, hidden
-        results[0] = stacked if first else ops.stack(
-            [call.transpose(y, (1, 0, 2)) for y in outputs], axis=1
-        )
+        if first:
+            results[0] = ops.stack(outputs, axis=2)  # batch, time, direction, hidden
+        elif len(outputs) == 1:
+            results[0] = ops.expand_dims(call.transpose(outputs[0], (1, 0, 2)), 1)
+        else:
+            results[0] = call.transpose(ops.stack(outputs, axis=1), (2, 1, 0, 3))
     for i, states in ((1, finals), (2, cells)):
         if call.wants(i):
             results[i] = ops.stack(states, axis=1 if first else 0)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from keras import layers, ops
 
+from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call, is_float
 from onnx_nhwc.keras.values import Unsupported
 
@@ -111,6 +112,8 @@ def softmax(layer: Any, function: Reduce) -> Mapping:
         rank = len(x.shape)
         default = -1 if call.opset >= 13 else 1
         axis = call.attribute("axis", default) % rank if rank else 0
+        if rank and x.shape[axis] == 1 and all(s == 1 for s in x.shape[axis + 1 :]):
+            return _alone(call.op_type, x)
         if call.opset >= 13 or axis == rank - 1 or all(s == 1 for s in x.shape[axis + 1 :]):
             if layer is not None and rank > 1 and axis > 0:
                 made = call.layer(layer, axis=-1 if axis == rank - 1 else axis)
@@ -128,6 +131,11 @@ def softmax(layer: Any, function: Reduce) -> Mapping:
         return ops.reshape(function(flat, axis=-1), target)
 
     return mapped
+
+
+def _alone(op_type: str, x: Any) -> Any:
+    """Softmax over one element, which Keras warns of."""
+    return plus(ops.subtract(x, x), 0.0 if op_type == "LogSoftmax" else 1.0)
 
 
 def hardmax(x: Any, axis: int) -> Any:

@@ -13,9 +13,11 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call
 from onnx_nhwc.keras.values import Unsupported
 from onnx_nhwc.passes.layout import ONE, Dim, product
+from onnx_nhwc.passes.rules.views import resolve
 
 __all__ = ["expand", "reshape", "reshape_to", "squeeze", "unsqueeze"]
 
@@ -25,7 +27,7 @@ Dims = tuple[Dim, ...]
 def reshape(call: Call) -> Any:
     """Reshape, Flatten, and whatever else regroups axes."""
     x = call.tensor(0)
-    known = call.exporter.shapes.shape(call.node.outputs[0])
+    known = _resolved(call) or call.exporter.shapes.shape(call.node.outputs[0])
     target = _stated(call, x)
     if target is not None and sum(size is None for size in target) <= 1:
         sizes = tuple(-1 if size is None else size for size in target)
@@ -34,6 +36,20 @@ def reshape(call: Call) -> Any:
     if known is None:
         raise Unsupported("its result's sizes are not known")
     return reshape_to(call, x, call.dims(0), known)
+
+
+def _resolved(call: Call) -> Dims | None:
+    """The target as shape arithmetic tells it, with 0 and -1 replaced by what they stand for."""
+    found = call.sizes(1) if call.op_type == "Reshape" else None
+    if found is None:
+        return None
+    before = call.dims(0)
+    copies = not call.attribute("allowzero", 0)
+    copied = [
+        before[i] if dim.number == 0 and copies and i < len(before) else dim
+        for i, dim in enumerate(found)
+    ]
+    return resolve(product(before), copied)
 
 
 def _stated(call: Call, x: Any) -> list[int | None] | None:
@@ -124,7 +140,7 @@ def index(call: Call, dims: Sequence[Dim]) -> Any:
             places = places.reshape(shape)
         step = stride if isinstance(stride, int) and stride == 1 else None
         term = places if step is not None else ops.multiply(places, stride)
-        total = term if total is None else ops.add(term, total)
+        total = term if total is None else plus(term, total)
         length = call.exporter.sizes.length(dims[axis])
         both = isinstance(stride, int) and isinstance(length, int)
         stride = stride * length if both else ops.multiply(length, stride)
@@ -159,8 +175,8 @@ def expand(call: Call) -> Any:
     constant = call.constant(1)
     if constant is not None:
         target = tuple(Dim(int(v)) for v in constant.array.reshape(-1))
-    if target is not None and known is None:
-        known = target
+    if target is not None:
+        known = _broadcast(call.dims(0), target)
     if known is None:
         raise Unsupported("its result's sizes are not known")
     shape = tuple(dim.number if dim.static else None for dim in known)
@@ -168,8 +184,6 @@ def expand(call: Call) -> Any:
     if sizes == shape and isinstance(x, keras.KerasTensor):
         return x
     if None not in shape:
-        if constant is not None and None in sizes:
-            pass
         return ops.broadcast_to(call.tensor(0), shape)
     padded = (*[1] * (len(shape) - len(sizes)), *sizes)
     wanted = [d if p == 1 else ONE for d, p in zip(known, padded, strict=True)]
@@ -177,8 +191,14 @@ def expand(call: Call) -> Any:
     return add_zeros(x, call.exporter.sizes.grid(wanted), dtype)
 
 
+def _broadcast(a: Dims, b: Dims) -> Dims:
+    rank = max(len(a), len(b))
+    a, b = ((ONE,) * (rank - len(d)) + d for d in (a, b))
+    return tuple(q if p == ONE else p for p, q in zip(a, b, strict=True))
+
+
 def add_zeros(x: Any, zeros: Any, dtype: str) -> Any:
     """Broadcast ``x`` to the shape of ``zeros`` as well."""
     if dtype == "bool":
         return ops.logical_or(ops.cast(zeros, "bool"), x)
-    return ops.add(ops.cast(zeros, dtype), x)
+    return plus(ops.cast(zeros, dtype), x)

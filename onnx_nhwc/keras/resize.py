@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from keras import layers, ops
 
+from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call, is_float
 from onnx_nhwc.keras.taps import Axis, Mode, taps
 from onnx_nhwc.keras.values import Unsupported
@@ -34,6 +35,8 @@ def resize(call: Call) -> Any:
         scale, target = scales[axis], targets[axis]
         if scale == 1.0 and (target is None or target == Dim(size or 0)) and roi is None:
             continue
+        if size is None and target is None and scale is not None and scale == int(scale):
+            target = call.dims(0)[axis] * Dim(int(scale))
         if size is None or (target is not None and not target.static):
             y = _at_run_time(call, y, axis, mode, target)
             continue
@@ -174,7 +177,7 @@ def _tapped(x: Any, axis: int, target: Axis, mode: Mode) -> Any:
         part = ops.take(x, row, axis=axis)
         if weights is not None:
             part = ops.multiply(part, weights[k].reshape(shape).astype(x.dtype))
-        total = part if total is None else ops.add(total, part)
+        total = part if total is None else plus(total, part)
     if outside is not None and outside.any():
         value = np.asarray(mode.extrapolation, x.dtype).reshape([1] * len(shape))
         total = ops.where(outside.reshape(shape), value, total)
@@ -192,7 +195,7 @@ def _at_run_time(call: Call, x: Any, axis: int, mode: Mode, target: Dim | None) 
     old, new = (ops.cast(v, "float32") for v in (size, sizes.length(target)))
     if mode.coordinates in ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric"):
         scale = ops.divide(new, old)
-        place = ops.subtract(ops.divide(ops.add(x_new, 0.5), scale), 0.5)
+        place = ops.subtract(ops.divide(plus(x_new, 0.5), scale), 0.5)
     elif mode.coordinates == "asymmetric":
         place = ops.divide(x_new, ops.divide(new, old))
     elif mode.coordinates == "align_corners":
@@ -203,18 +206,41 @@ def _at_run_time(call: Call, x: Any, axis: int, mode: Mode, target: Dim | None) 
     if mode.kind == "nearest":
         rounded = {
             "round_prefer_floor": lambda: ops.ceil(ops.subtract(place, 0.5)),
-            "round_prefer_ceil": lambda: ops.floor(ops.add(place, 0.5)),
+            "round_prefer_ceil": lambda: ops.floor(plus(place, 0.5)),
             "floor": lambda: ops.floor(place),
             "ceil": lambda: ops.ceil(place),
         }[mode.rounding]()
         rounded = ops.minimum(ops.maximum(rounded, 0.0), last)
         return ops.take(x, ops.cast(rounded, "int32"), axis=axis)
+    if mode.kind == "cubic" and not mode.antialias and not mode.exclude_outside:
+        return _cubic_at_run_time(x, axis, place, last, mode.cubic)
     if mode.kind != "linear" or mode.antialias:
         raise Unsupported(f"sizes are unknown, and its mode is '{mode.kind}'")
     place = ops.minimum(ops.maximum(place, 0.0), last)
     low = ops.floor(place)
-    high = ops.minimum(ops.add(low, 1.0), last)
-    shape = tuple(-1 if i == axis else 1 for i in range(len(x.shape)))
-    part = ops.cast(ops.reshape(ops.subtract(place, low), shape), x.dtype)
+    high = ops.minimum(plus(low, 1.0), last)
+    part = _along(ops.subtract(place, low), x, axis)
     near, far = (ops.take(x, ops.cast(v, "int32"), axis=axis) for v in (low, high))
-    return ops.add(near, ops.multiply(ops.subtract(far, near), part))
+    return plus(near, ops.multiply(ops.subtract(far, near), part))
+
+
+def _along(weights: Any, x: Any, axis: int) -> Any:
+    shape = tuple(-1 if i == axis else 1 for i in range(len(x.shape)))
+    return ops.cast(ops.reshape(weights, shape), x.dtype)
+
+
+def _cubic_at_run_time(x: Any, axis: int, place: Any, last: Any, a: float) -> Any:
+    low = ops.floor(place)
+    t = ops.subtract(place, low)
+    near, far = [a + 2, -(a + 3), 0.0, 1.0], [a, -5 * a, 8 * a, -4 * a]
+    total: Any = None
+    for k, coefficients in ((-1, far), (0, near), (1, near), (2, far)):
+        distance = ops.abs(ops.subtract(t, float(k)))
+        weight: Any = coefficients[0]
+        for coefficient in coefficients[1:]:
+            weight = plus(ops.multiply(distance, weight), coefficient)
+        picked = ops.minimum(ops.maximum(plus(low, float(k)), 0.0), last)
+        part = ops.take(x, ops.cast(picked, "int32"), axis=axis)
+        part = ops.multiply(part, _along(weight, x, axis))
+        total = part if total is None else plus(total, part)
+    return total

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call
 from onnx_nhwc.keras.values import Unsupported
 
@@ -47,9 +48,9 @@ def grid_sample(call: Call) -> Any:
     for axis, size in enumerate(sizes):
         raw = grid[..., len(sizes) - 1 - axis]
         if corners:
-            place = ops.multiply(ops.add(raw, 1.0), (size - 1) / 2)
+            place = ops.multiply(plus(raw, 1.0), (size - 1) / 2)
         else:
-            place = ops.divide(ops.subtract(ops.multiply(ops.add(raw, 1.0), float(size)), 1.0), 2.0)
+            place = ops.divide(ops.subtract(ops.multiply(plus(raw, 1.0), float(size)), 1.0), 2.0)
         places.append(place)
     if padding != "zeros" and mode != "cubic":
         places = [
@@ -64,7 +65,7 @@ def grid_sample(call: Call) -> Any:
             weight = w if weight is None else weight if w is None else ops.multiply(weight, w)
         if weight is not None:
             part = ops.multiply(part, ops.expand_dims(weight, -1))
-        total = part if total is None else ops.add(total, part)
+        total = part if total is None else plus(total, part)
     return total
 
 
@@ -77,7 +78,7 @@ def _inside(place: Any, size: int, padding: str, corners: bool) -> Any:
     if span == 0:
         return ops.zeros_like(place)
     turns = ops.mod(ops.subtract(place, low), 2 * span)
-    turned = ops.add(ops.minimum(turns, ops.subtract(2 * span, turns)), low)
+    turned = plus(ops.minimum(turns, ops.subtract(2 * span, turns)), low)
     return ops.clip(turned, 0.0, float(size - 1)) if not corners else turned
 
 
@@ -88,15 +89,15 @@ def _taps(place: Any, mode: str) -> list[tuple[Any, Any]]:
     low = ops.floor(place)
     part = ops.subtract(place, low)
     if mode == "linear":
-        return [(low, ops.subtract(1.0, part)), (ops.add(low, 1.0), part)]
-    return [(ops.add(low, float(k)), _cubic(ops.subtract(part, float(k)))) for k in (-1, 0, 1, 2)]
+        return [(low, ops.subtract(1.0, part)), (plus(low, 1.0), part)]
+    return [(plus(low, float(k)), _cubic(ops.subtract(part, float(k)))) for k in (-1, 0, 1, 2)]
 
 
 def _cubic(t: Any, a: float = -0.75) -> Any:
     t = ops.abs(t)
     t2, t3 = ops.square(t), ops.multiply(ops.square(t), t)
-    near = ops.add(ops.subtract(ops.multiply(t3, a + 2), ops.multiply(t2, a + 3)), 1.0)
-    far = ops.add(
+    near = plus(ops.subtract(ops.multiply(t3, a + 2), ops.multiply(t2, a + 3)), 1.0)
+    far = plus(
         ops.subtract(ops.multiply(t3, a), ops.multiply(t2, 5 * a)),
         ops.subtract(ops.multiply(t, 8 * a), 4 * a),
     )
@@ -116,7 +117,7 @@ def _read(x: Any, index: list[Any], sizes: Any, padding: str, corners: bool) -> 
             ok = ops.logical_and(ops.greater_equal(i, 0.0), ops.less_equal(i, float(size - 1)))
             valid = ok if valid is None else ops.logical_and(valid, ok)
         place = ops.cast(ops.clip(ops.round(i), 0.0, float(size - 1)), "int32")
-        flat = place if flat is None else ops.add(ops.multiply(flat, size), place)
+        flat = place if flat is None else plus(ops.multiply(flat, size), place)
     rank = len(flat.shape)
     channels = x.shape[-1]
     data = ops.reshape(x, (-1, int(np.prod(sizes)), channels))

@@ -23,19 +23,20 @@ from onnx_nhwc.keras import (
 )
 from onnx_nhwc.keras import elementwise as e
 from onnx_nhwc.keras import reduction as r
+from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call
 
 __all__ = ["OPERATORS"]
 
 OPERATORS: dict[str, Callable[[Call], Any]] = {
     # Arithmetic.
-    "Add": e.merged(layers.Add, ops.add),
+    "Add": e.merged(layers.Add, plus),
     "Sub": e.binary(ops.subtract),
     "Mul": e.merged(layers.Multiply, ops.multiply),
     "Div": e.divide,
     "Mod": e.modulo,
     "Pow": e.power,
-    "Sum": e.merged(layers.Add, ops.add),
+    "Sum": e.merged(layers.Add, plus),
     "Mean": e.mean,
     "Max": e.merged(layers.Maximum, ops.maximum),
     "Min": e.merged(layers.Minimum, ops.minimum),
