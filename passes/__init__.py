@@ -9,6 +9,19 @@ drops into somebody else's pass pipeline; so is each of its steps on its own.
 
 from __future__ import annotations
 
-from .ir_passes import ChannelsFirst, ChannelsLast, CollapseViews, Lower, Normalize, Recognize
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .ir_passes import ChannelsFirst, ChannelsLast, CollapseViews, Lower, Normalize, Recognize
 
 __all__ = ["ChannelsFirst", "ChannelsLast", "CollapseViews", "Lower", "Normalize", "Recognize"]
+
+
+def __getattr__(name: str) -> object:
+    """Import the compiler when one of its passes is first used, not with the package's errors."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import ir_passes
+
+    value: object = getattr(ir_passes, name)
+    return value

@@ -258,7 +258,7 @@ class _Chooser:
         self.fixed = count + len(self.io_labels)
 
     def choose(self) -> Assignment:
-        sizes = [len(labels) for labels in (*self.node_labels, *self.io_labels)] + [1]
+        sizes = [*map(len, self.node_labels), *map(len, self.io_labels), 1]
         last = [self._preference(node, self.node_labels[i]) for node, i in self.nodes.items()]
         io = [[0 if i == 0 else 1 for i in range(len(labels))] for labels in self.io_labels]
         preference = tuple(tuple(row) for row in (*last, *io, [0]))

@@ -14,12 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache
 from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Dim:
+class Dim(NamedTuple):
     """A size: a number times symbols (sorted, with repetition).
 
     >>> str(Dim(4, ("w",)) * Dim(2, ("h",)))
@@ -31,7 +30,7 @@ class Dim:
     number: int
     symbols: tuple[str, ...] = ()
 
-    def __mul__(self, other: Dim) -> Dim:
+    def __mul__(self, other: Dim) -> Dim:  # type: ignore[override]
         if not self.symbols and not other.symbols:
             return Dim(self.number * other.number)
         return Dim(self.number * other.number, tuple(sorted(self.symbols + other.symbols)))
@@ -64,7 +63,11 @@ Shape = tuple[Dim, ...]
 
 def product(dims: Iterable[Dim]) -> Dim:
     """The product of sizes; of none, 1."""
-    return reduce(Dim.__mul__, dims, ONE)
+    number, symbols = 1, tuple[str, ...]()
+    for dim in dims:
+        number *= dim.number
+        symbols += dim.symbols
+    return Dim(number, tuple(sorted(symbols)))
 
 
 def strides(dims: Sequence[Dim]) -> tuple[Dim, ...]:
@@ -230,6 +233,12 @@ def chain(source: Stored, target: Stored) -> list[Step] | None:
     >>> chain(first, last)
     [Transpose(perm=(0, 2, 3, 1))]
     """
+    steps = _chain(source, target)
+    return None if steps is None else list(steps)
+
+
+@lru_cache(1 << 14)
+def _chain(source: Stored, target: Stored) -> list[Step] | None:
     if source.order == target.order:
         return [] if source.shape == target.shape else [Reshape(target.shape)]
     pairing = _pair(source.order, target.order)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import onnx_ir as ir
@@ -166,8 +166,12 @@ def kept(dims: Shape) -> Form:
 
 def form(order: Arrangement, relation: Relation, letters: Letters | None, dims: Shape) -> Form:
     """How a port with these letters and sizes is stored when its node runs in ``order``."""
-    if letters is None:
-        return kept(dims)
+    return kept(dims) if letters is None else _form(order, relation.broadcast, letters, dims)
+
+
+@lru_cache(1 << 14)
+def _form(order: Arrangement, broadcast: frozenset[int], letters: Letters, dims: Shape) -> Form:
+    """Most nodes of a model are like others: this is computed once for all of them."""
     groups: list[tuple[Factor, ...]] = []
     last, placed = -1, set[int]()
     for letter, size, stride in order:
@@ -177,7 +181,7 @@ def form(order: Arrangement, relation: Relation, letters: Letters | None, dims: 
             factor = Factor(axis, dims[axis], ONE) if whole else Factor(axis, size or ONE, stride)
             added: tuple[Factor, ...] = () if whole and axis in placed else (factor,)
             placed.add(axis)
-        elif letter in relation.broadcast:
+        elif letter in broadcast:
             added = ()
         else:
             last = letter  # pieces that another port stores apart stay apart
