@@ -8,40 +8,21 @@ for each node such that the fewest bytes are transposed.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Hashable
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from . import graph as g
 from .errors import UsageError
 from .flow import Flow, Operation, Use
-from .layout import ONE, Factor, Order, Shape, channels_last, factors, identity, permuted
-from .rules.relation import Arrangement, Letters, Relation, arrangement, completions, extend, form
+from .labels import Carrier, Pin, Target
+from .layout import channels_last, identity, permuted
+from .rules.relation import Arrangement, Letters, Relation, form
 from .solver import Problem, Solution, Tap, Value, solve
 
-MAX_LABELS = 8
-"""More arrangements of one node are not considered: they come from ever longer detours."""
 NOMINAL_SIZE = 64
 """What a symbolic size weighs; a batch of unknown size weighs 1."""
-
-Pin = str | tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Target:
-    """What is wanted of the result."""
-
-    channels_last: bool = True
-    functions: bool = True
-    keep_io: bool = False
-    pins: Mapping[str, Pin] = field(default_factory=dict)
-
-    @property
-    def native(self) -> bool:
-        """Whether spatial operators run channels last."""
-        return self.channels_last and self.functions
 
 
 @dataclass
@@ -56,7 +37,7 @@ class Assignment:
 
 def assign(flow: Flow, target: Target) -> Assignment:
     """Choose layouts; raises :class:`UsageError` where a pin does not fit."""
-    carried = _Carrier(flow, target)
+    carried = Carrier(flow, target)
     carried.run()
     return _Chooser(flow, target, carried).choose()
 
@@ -73,172 +54,10 @@ def unchanged(flow: Flow) -> Assignment:
     )
 
 
-@dataclass(frozen=True)
-class _Offer:
-    """A layout of a root that some node produces or wants.
-
-    ``parts`` also places unit axes, which an order cannot; ``image`` says that the root's axes are
-    batch, channel and image axes of a spatial operator, each whole.
-    """
-
-    order: Order
-    parts: tuple[Factor, ...] | None
-    image: bool
-
-
-class _Carrier:
-    """Carries layouts along edges to a fixed point: every node's labels."""
-
-    def __init__(self, flow: Flow, target: Target) -> None:
-        self.flow = flow
-        self.target = target
-        self.labels: dict[Operation, dict[Arrangement, bool]] = {}
-        self.inputs: dict[ir.Value, dict[tuple[int, ...], bool]] = {}
-        self.outputs: dict[int, dict[tuple[int, ...], bool]] = {}
-        self._queue: deque[tuple[Operation, Arrangement]] = deque()
-        self._offered: dict[ir.Value, set[_Offer]] = {}
-
-    def run(self) -> None:
-        for node in self.flow.nodes:
-            relation = self.flow.relation(node)
-            self.labels[node] = {}
-            if relation.native is not None:
-                wanted = arrangement(relation.native)
-                first, last = relation.identity, wanted
-                own, other = (last, first) if self.target.channels_last else (first, last)
-                self._label(node, own, True)
-                self._label(node, other, False)
-            else:
-                self.labels[node][relation.identity] = False
-                if relation.barrier or relation.allows is not None or None in relation.inputs[:1]:
-                    self._queue.append((node, relation.identity))
-        while self._queue:
-            node, order = self._queue.popleft()
-            self._spread(node, order)
-
-    def _label(self, node: Operation, order: Arrangement, image: bool) -> None:
-        known = self.labels[node]
-        if order in known:
-            if known[order] or not image:
-                return
-        elif len(known) >= MAX_LABELS:
-            return
-        known[order] = image
-        self._queue.append((node, order))
-
-    def _spread(self, node: Operation, order: Arrangement) -> None:
-        """Offer what this arrangement means for every port to whoever shares the port's value."""
-        relation = self.flow.relation(node)
-        image = self.labels[node][order]
-        ports = [(v, relation.inputs[i]) for i, v in enumerate(node.inputs) if v is not None and v.name]
-        ports += list(zip(node.outputs, relation.outputs, strict=True))
-        for value, letters in ports:
-            dims = self.flow.shape(value)
-            view = self.flow.view(value)
-            if dims is None or g.constant(view.root) is not None:
-                continue
-            port = form(order, relation, letters, dims)
-            found = view.to_root(port.stored.order)
-            if found is None:
-                continue
-            parts = tuple(view.parts_to_root(port.parts)) if view.only_transposes else None
-            whole = image and parts is not None and self._is_image(node, relation, letters, dims)
-            self._offer(view.root, _Offer(found, parts, whole))
-
-    def _is_image(self, node: Operation, relation: Relation, letters: Letters | None, dims: Shape) -> bool:
-        """Whether a port of an image's node is the image itself: all axes, none broadcast."""
-        if letters is None or len(dims) < 3:
-            return False
-        if relation.native is not None:
-            return letters == relation.inputs[0] or letters == relation.outputs[0]
-        if len(letters) != len(relation.letters):
-            return False
-        shapes = [self.flow.shape(v) if v is not None else None for v in node.inputs]
-        for axis, letter in enumerate(letters):
-            if letter in relation.broadcast and dims[axis] == ONE:
-                for port, shape in zip(relation.inputs, shapes, strict=True):
-                    if port and shape and letter in port and shape[port.index(letter)] != ONE:
-                        return False
-        return True
-
-    def _offer(self, root: ir.Value, offer: _Offer) -> None:
-        known = self._offered.setdefault(root, set())
-        if offer in known or len(known) > 4 * MAX_LABELS:
-            return
-        known.add(offer)
-        maker = self.flow.producer(root)
-        if maker is None:
-            self._offer_input(root, offer)
-        else:
-            node, index = maker
-            letters = self.flow.relation(node).outputs[index]
-            self._try(node, letters, root, offer.order, offer.parts, offer.image)
-        for use in self.flow.uses.get(root, ()):
-            self._offer_use(use, offer)
-
-    def _offer_use(self, use: Use, offer: _Offer) -> None:
-        order = use.view.from_root(offer.order)
-        if order is None:
-            return
-        parts = None
-        if use.view.only_transposes and offer.parts is not None:
-            parts = tuple(use.view.parts_from_root(list(offer.parts)))
-        image = offer.image and parts is not None
-        if use.node is not None:
-            letters = self.flow.relation(use.node).inputs[use.index]
-            self._try(use.node, letters, use.value, order, parts, image)
-        elif use.index >= 0 and image and parts is not None:
-            self._perm(self.outputs.setdefault(use.index, {}), use.value, parts)
-
-    def _offer_input(self, root: ir.Value, offer: _Offer) -> None:
-        if offer.image and offer.parts is not None:
-            self._perm(self.inputs.setdefault(root, {}), root, offer.parts)
-
-    def _perm(self, known: dict[tuple[int, ...], bool], value: ir.Value, parts: tuple[Factor, ...]) -> None:
-        dims = self.flow.shape(value) or ()
-        if len(parts) == len(dims) and all(f.size == dims[f.axis] for f in parts):
-            known[tuple(f.axis for f in parts)] = True
-
-    def _try(
-        self,
-        node: Operation,
-        letters: Letters | None,
-        value: ir.Value,
-        order: Order,
-        parts: tuple[Factor, ...] | None,
-        image: bool,
-    ) -> None:
-        relation = self.flow.relation(node)
-        dims = self.flow.shape(value)
-        if letters is None or dims is None:
-            return
-        found = factors(order, dims) if parts is None else list(parts)
-        if found is None:
-            return
-        if relation.native is not None:
-            self._try_exchanged(node, relation, extend(relation, letters, dims, found))
-            return
-        orders = completions(relation, letters, dims, found)
-        wanted = next((order for order in orders if relation.admits(order)), None)
-        if wanted is not None:
-            self._label(node, wanted, image and self._is_image(node, relation, letters, dims))
-
-    def _try_exchanged(self, node: Operation, relation: Relation, wanted: Arrangement) -> None:
-        """A spatial operator can run with its image's axes in another order."""
-        image = relation.image_order(wanted)
-        if len(image) < 2 or image == relation.image or any(p.size is not None for p in wanted):
-            return
-        for last in (True, False):
-            order = relation.exchanged(last, image)
-            port = [p.letter for p in order if p.letter in (relation.inputs[0] or ())]
-            if port == [p.letter for p in wanted if p.letter in (relation.inputs[0] or ())]:
-                self._label(node, order, False)
-
-
 class _Chooser:
     """Builds the solver's problem from the labels, and reads its answer."""
 
-    def __init__(self, flow: Flow, target: Target, carried: _Carrier) -> None:
+    def __init__(self, flow: Flow, target: Target, carried: Carrier) -> None:
         self.flow = flow
         self.target = target
         self.carried = carried
