@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from onnx_nhwc.api import convert_file, to_channels_first, to_channels_last
+    from onnx_nhwc.legacy import convert_weights
     from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError, VerificationError
     from onnx_nhwc.report import Report
     from onnx_nhwc.verification import Verification, verify
@@ -27,6 +28,7 @@ __all__ = [
     "Verification",
     "VerificationError",
     "convert_file",
+    "convert_weights",
     "to_channels_first",
     "to_channels_last",
     "verify",
@@ -34,6 +36,7 @@ __all__ = [
 
 _HOMES = {
     "onnx_nhwc.api": {"convert_file", "to_channels_first", "to_channels_last"},
+    "onnx_nhwc.legacy": {"convert_weights"},
     "onnx_nhwc.passes.errors": {"ConversionError", "FileError", "UsageError", "VerificationError"},
     "onnx_nhwc.report": {"Report"},
     "onnx_nhwc.verification": {"Verification", "verify"},
