@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
 import onnx
 import onnx_ir as ir
@@ -29,6 +30,7 @@ REFUSALS = (
 
 def infer_model(model: ir.Model) -> None:
     """Let onnx fill in types and shapes, as far as it can."""
+    containers = [value for graph in model.graphs() for value in _mark_containers(graph)]
     level = logging.getLogger("onnx_ir").level
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)
     try:
@@ -37,6 +39,34 @@ def infer_model(model: ir.Model) -> None:
         pass  # the declared shapes and the rule table remain
     finally:
         logging.getLogger("onnx_ir").setLevel(level)
+    for value in containers:
+        value.shape = None
+        if value.dtype == ir.DataType.UNDEFINED:
+            value.type = None
+
+
+def _mark_containers(graph: ir.Graph) -> Iterator[ir.Value]:
+    """Say which values are sequences or optionals: onnx_ir takes all that is inferred for tensors."""
+    for node in graph:
+        for index, output in enumerate(node.outputs):
+            if output.type is None:
+                output.type = _container(node, index)
+            if output.type is not None and not isinstance(output.type, ir.TensorType):
+                yield output
+
+
+def _container(node: ir.Node, index: int) -> ir.TypeProtocol | None:
+    """A type without an element type where an operator always makes sequences or optionals."""
+    if node.domain not in g.STANDARD or not onnx.defs.has(node.op_type):
+        return None
+    ports = onnx.defs.get_schema(node.op_type).outputs
+    types = ports[min(index, len(ports) - 1)].types if ports else set()
+    element = ir.TensorType(ir.DataType.UNDEFINED)
+    if types and all(name.startswith("seq(") for name in types):
+        return ir.SequenceType(element)
+    if types and all(name.startswith("optional(") for name in types):
+        return ir.OptionalType(element)
+    return None
 
 
 def infer_node(node: ir.Node, inputs: tuple[Shape | None, ...]) -> list[Shape | None]:

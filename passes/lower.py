@@ -66,8 +66,8 @@ def define(name: str, opsets: dict[str, int]) -> ir.Function:
     given = [int(i) for i in match["given"] or usual_inputs(match["op"])]
     outputs = int(match["outputs"] or 1)
     if match["groups"]:
-        return _Body(match["op"], row.equation, rank, opset).group_normalization(name, int(match["groups"]))
-    return _Body(match["op"], row.equation, rank, opset).function(name, given, outputs)
+        return _Body(match["op"], row.at(opset), rank, opset).group_normalization(name, int(match["groups"]))
+    return _Body(match["op"], row.at(opset), rank, opset).function(name, given, outputs)
 
 
 class _Body:

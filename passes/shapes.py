@@ -63,7 +63,7 @@ class Shapes:
         shape: object = value.shape
         if g.constant(value) is not None and value.const_value is not None:
             shape = value.const_value.shape
-        if not isinstance(shape, ir.Shape):
+        if not isinstance(shape, ir.Shape) or not isinstance(value.type, ir.TensorType | None):
             return None
         return tuple(self._dim(value, axis, size) for axis, size in enumerate(shape))
 

@@ -20,7 +20,6 @@ from .spatial import (
     spatial,
     trains,
     with_bias,
-    with_every_axis,
 )
 
 
@@ -171,7 +170,12 @@ RULES: dict[str, Rule] = {
     "GroupNormalization": spatial("n c s, -, - -> n c s", unless=scales_per_group),
     "LRN": spatial("n c s -> n c s"),
     "Upsample": spatial("n c s, * -> n c s'", alike=False, unless=resizes_other_axes),
-    "Resize": spatial("n c s, **, *, * -> n c s'", unless=resizes_other_axes, sizes=shaping.stated(3)),
+    "Resize": spatial(
+        "n c s, **, *, * -> n c s'",
+        unless=resizes_other_axes,
+        sizes=shaping.stated(3),
+        older=(11, "n c s, * -> n c s'"),
+    ),
     "DepthToSpace": spatial("n c s -> n d s'", alike=False),
     "SpaceToDepth": spatial("n c s -> n d s'", alike=False),
     "GridSample": spatial("n c s, - -> n c s'", alike=False),

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .. import graph as g
-from ..layout import Dim, Shape
+from ..layout import Shape
 from ..symbols import window_count
 from .relation import Arrangement, Letters, Move, Relation, Rule, Site, barrier
 from .shaping import permute_entries
@@ -79,6 +79,12 @@ class SpatialRule(Rule):
     """A row for a spatial operator."""
 
     equation: Equation = Equation("n c s -> n c s")
+    older: tuple[int, Equation] | None = None
+    """An opset, and the equation before it."""
+
+    def at(self, opset: int) -> Equation:
+        """The equation in an opset."""
+        return self.older[1] if self.older is not None and opset < self.older[0] else self.equation
 
 
 def spatial(
@@ -89,16 +95,19 @@ def spatial(
     unless: Callable[[Site], str] = lambda site: "",
     sizes: Callable[[Site], Shape | None] | None = None,
     flat: Callable[[Site], Relation] | None = None,
+    older: tuple[int, str] | None = None,
 ) -> SpatialRule:
     """A row.
 
     ``alike``: the image's axes may change places, if the lists of numbers per axis do so too.
     ``flat`` relates the ports of a node without image axes.
+    ``older`` is an opset, and the equation before it.
     ``unless`` gives a reason for which a node has to stay in the source's order, or ``""``.
     """
-    equation = Equation(text)
+    before = None if older is None else (older[0], Equation(older[1]))
 
     def relate(site: Site) -> Relation:
+        equation = row.at(site.opset)
         reason = "" if site.rank in RANKS else f"rank {site.rank} is not an image's"
         if flat is not None and site.rank == 2:
             return flat(site)
@@ -115,7 +124,8 @@ def spatial(
         relation = _given(equation.relation(site.rank), site)
         return replace(relation, image=relation.image if alike and len(site.node.outputs) == 1 else ())
 
-    return SpatialRule(relate, rewrite or to_function, sizes=sizes, equation=equation)
+    row = SpatialRule(relate, rewrite or to_function, None, sizes, Equation(text), before)
+    return row
 
 
 def never(order: Arrangement) -> bool:
@@ -173,7 +183,7 @@ def _row(move: Move) -> Equation:
 
     row = RULES[move.node.op_type]
     assert isinstance(row, SpatialRule)
-    return row.equation
+    return row.at(move.site.opset)
 
 
 def function_name(move: Move) -> str:
@@ -251,9 +261,8 @@ def trains(site: Site) -> str:
 
 def resizes_other_axes(site: Site) -> str:
     """Resize speaks of an image only if it leaves batch and channels as they are."""
-    axes = site.attribute("axes")
-    if axes is not None:
-        return _resizes_named_axes(site, [axis % site.rank for axis in axes])
+    if site.attribute("axes") is not None:
+        return "it names some of its axes only"
     index = 1 if site.opset < 11 else 2
     scales = g.constant(g.input_at(site.node, index))
     if scales is not None and scales.size:
@@ -263,36 +272,6 @@ def resizes_other_axes(site: Site) -> str:
     if sizes is not None and len(sizes) == site.rank and sizes[:2] != site.shape(0)[:2]:
         return "it resizes the batch or the channel axis"
     return ""
-
-
-def _resizes_named_axes(site: Site, axes: list[int]) -> str:
-    """Why the vectors of a Resize with ``axes`` cannot be completed, or ``""``."""
-    if {0, 1} & set(axes):
-        return "it resizes the batch or the channel axis"
-    roi, scales, sizes = (g.input_at(site.node, i) for i in (1, 2, 3))
-    if roi is not None and site.inputs[1] != (Dim(0),) and (g.constant(roi) is None or roi.const_value.size):
-        return "it crops some of its axes only"
-    if scales is not None and g.constant(scales) is None:
-        return "its scales are computed, for some axes only"
-    if sizes is not None:
-        stretches = site.attribute("keep_aspect_ratio_policy", "stretch") == "stretch"
-        if not stretches or g.constant(sizes) is None or not all(d.static for d in site.shape(0)):
-            return "its sizes are computed, or keep the aspect ratio, for some axes only"
-    return ""
-
-
-def with_every_axis(move: Move) -> None:
-    """A Resize that names its ``axes`` gets an entry for every axis, as a pass over layouts expects."""
-    axes, node = move.site.attribute("axes"), move.node
-    if axes is not None and move.order != move.relation.identity:
-        g.set_attribute(node, "axes", None)
-        for index, neutral in ((2, [1.0] * move.site.rank), (3, [d.number for d in move.x.dims])):
-            tensor = g.constant(g.input_at(node, index))
-            if tensor is not None and tensor.size:
-                full = np.asarray(neutral, tensor.dtype.numpy())
-                full[list(axes)] = tensor.numpy()
-                g.set_input(node, index, move.edits.constant(full, "entries", full.dtype))
-    to_function(move)
 
 
 def scales_per_group(site: Site) -> str:
