@@ -56,11 +56,8 @@ class Sizes:
         """Zeros along an axis of exactly this size, if some value has one."""
         exporter = self._exporter
         for value, axis in self._places().get(dim, ()):
-            try:
-                tensor = exporter.fact(value)
-            except Unsupported:
-                continue
-            if isinstance(tensor, Constant) or len(tensor.shape) <= axis:
+            tensor = exporter.evaluated(value)
+            if tensor is None or isinstance(tensor, Constant) or len(tensor.shape) <= axis:
                 continue
             key = tuple(slice(None) if i == axis else 0 for i in range(len(tensor.shape)))
             return ops.zeros_like(tensor[key], dtype="int32")

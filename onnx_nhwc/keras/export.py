@@ -105,6 +105,10 @@ class Exporter:
             self._facts[value] = self._known(value)
         return self._facts[value]
 
+    def evaluated(self, value: ir.Value) -> Fact | None:
+        """What is known of a value without evaluating anything."""
+        return None if value in self._failed else self._facts.get(value)
+
     def _known(self, value: ir.Value) -> Fact:
         tensor = g.constant(value)
         if tensor is not None:

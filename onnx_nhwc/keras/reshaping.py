@@ -33,9 +33,24 @@ def reshape(call: Call) -> Any:
         sizes = tuple(-1 if size is None else size for size in target)
         if known is None or sum(not dim.static for dim in known) <= 1:
             return _plain(x, sizes)
+    if target and _copies_batch(call) and sum(size is None for size in target[1:]) <= 1:
+        return _layer(call, x, tuple(-1 if size is None else size for size in target[1:]))
     if known is None:
         raise Unsupported("its result's sizes are not known")
     return reshape_to(call, x, call.dims(0), known)
+
+
+def _copies_batch(call: Call) -> bool:
+    """Does the target begin with the size that the input begins with?"""
+    found, before = call.sizes(1), call.dims(0)
+    if not found or not before:
+        return False
+    return found[0] == before[0] or (found[0] == Dim(0) and not call.attribute("allowzero", 0))
+
+
+def _layer(call: Call, x: Any, target: tuple[int, ...]) -> Any:
+    name = call.exporter.names.unique(f"{call.name()}_reshape")
+    return call.exporter.keep(layers.Reshape(target, name=name, dtype=x.dtype))(x)
 
 
 def _resolved(call: Call) -> Dims | None:
@@ -49,6 +64,8 @@ def _resolved(call: Call) -> Dims | None:
         before[i] if dim.number == 0 and copies and i < len(before) else dim
         for i, dim in enumerate(found)
     ]
+    if all(dim.number > 0 for dim in copied):
+        return tuple(copied)
     return resolve(product(before), copied)
 
 
@@ -88,9 +105,7 @@ def reshape_to(call: Call, x: Any, before: Dims, after: Dims) -> Any:
     rest = sum(not dim.static for dim in after[1:])
     if before and before[0] == after[0] and rest <= 1:
         target = tuple(dim.number if dim.static else -1 for dim in after[1:])
-        name = call.exporter.names.unique(f"{call.name()}_reshape")
-        layer = layers.Reshape(target, name=name, dtype=x.dtype)
-        return call.exporter.keep(layer)(x)
+        return _layer(call, x, target)
     plain = [dim for dim in before if dim != ONE]
     if plain == [dim for dim in after if dim != ONE]:
         x = ops.squeeze(x, axis=tuple(i for i, d in enumerate(before) if d == ONE))
