@@ -35,16 +35,9 @@ def describe(node: Named) -> str:
 
 
 def opset_of(node: ir.Node) -> int:
-    """The opset version that defines this node's standard operators."""
-    graph = node.graph
-    while graph is not None:
-        versions = graph.opset_imports
-        for domain in STANDARD:
-            if domain in versions:
-                return int(versions[domain])
-        parent = getattr(graph, "parent_node", None)
-        graph = parent.graph if parent is not None else None
-    return 1
+    """The opset version that defines this node's standard operators (bodies know it once normalized)."""
+    versions = node.graph.opset_imports if node.graph is not None else {}
+    return next((int(versions[domain]) for domain in STANDARD if domain in versions), 1)
 
 
 def subgraphs(node: ir.Node) -> Iterator[ir.Graph]:

@@ -7,9 +7,11 @@ from onnx_ir.passes.common import InlinePass, LiftConstantsToInitializersPass
 
 
 def normalize(model: ir.Model) -> None:
-    """Inline functions, lift constants, drop initializers from the inputs."""
+    """Inline functions, lift constants, drop initializers from the inputs, tell bodies their opset."""
     if model.functions:
         InlinePass()(model)
+    for graph in model.graphs():  # a body's opset is the model's, but onnx_ir leaves it empty
+        graph.opset_imports.update(model.opset_imports)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     hide_initializers(model)
 
