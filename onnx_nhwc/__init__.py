@@ -14,7 +14,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from onnx_nhwc.api import convert_file, to_channels_first, to_channels_last
+    from onnx_nhwc.api import convert_file, to_channels_first, to_channels_last, to_keras
+    from onnx_nhwc.doors import LayoutWarning, to_layout, wrap
     from onnx_nhwc.legacy import convert_weights
     from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError, VerificationError
     from onnx_nhwc.report import Report
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ConversionError",
     "FileError",
+    "LayoutWarning",
     "Report",
     "UsageError",
     "Verification",
@@ -31,11 +33,14 @@ __all__ = [
     "convert_weights",
     "to_channels_first",
     "to_channels_last",
+    "to_layout",
     "verify",
+    "wrap",
 ]
 
 _HOMES = {
-    "onnx_nhwc.api": {"convert_file", "to_channels_first", "to_channels_last"},
+    "onnx_nhwc.api": {"convert_file", "to_channels_first", "to_channels_last", "to_keras"},
+    "onnx_nhwc.doors": {"LayoutWarning", "to_layout", "wrap"},
     "onnx_nhwc.legacy": {"convert_weights"},
     "onnx_nhwc.passes.errors": {"ConversionError", "FileError", "UsageError", "VerificationError"},
     "onnx_nhwc.report": {"Report"},
