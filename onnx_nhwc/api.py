@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import onnx
 import onnx_ir as ir
@@ -17,7 +19,10 @@ from onnx_nhwc.report import Report
 from onnx_nhwc.verification import verify as run_verification
 from onnx_nhwc.weights import release, to_proto
 
-__all__ = ["convert_file", "to_channels_first", "to_channels_last"]
+if TYPE_CHECKING:
+    from types import ModuleType
+
+__all__ = ["convert_file", "to_channels_first", "to_channels_last", "to_keras"]
 
 Model = onnx.ModelProto | ir.Model | str | os.PathLike[str]
 Layouts = Mapping[str, str | tuple[int, ...]]
@@ -69,6 +74,54 @@ def to_channels_first(
     return _converted(model, _options("channels-first", dialect, io, layouts, shapes))
 
 
+def to_keras(
+    model: Model,
+    *,
+    io: str = "auto",
+    layouts: Layouts | None = None,
+    shapes: Shapes | None = None,
+) -> Any:
+    """Return a functional Keras model that computes the same, channels last.
+
+    It is made of Keras's own layers and operations: saved, it loads wherever Keras is, on every
+    backend. Weights are trainable where Keras's are, layers are called as the nodes were, and the
+    batch is free, also where the source fixes it at 1, if it provably only passes through.
+
+    Args:
+        model: A model, which is left as it is, or the path of an ``.onnx`` file.
+        io: As in :func:`to_channels_last`.
+        layouts: As in :func:`to_channels_last`.
+        shapes: As in :func:`to_channels_last`.
+
+    Returns:
+        A ``keras.Model``. With several outputs, it returns a dictionary by their names.
+
+    Raises:
+        ConversionError: The model cannot be converted. If Keras cannot express some of its nodes,
+            the error names all of them, and is raised before any weight is moved.
+        UsageError: Keras is not installed.
+    """
+    return _keras("api").to_keras(model, io=io, layouts=layouts, shapes=shapes)
+
+
+def _keras(name: str) -> ModuleType:
+    """Import a module of the exporter, which needs Keras.
+
+    Raises:
+        UsageError: Keras is not installed.
+    """
+    try:
+        return importlib.import_module(f"onnx_nhwc.keras.{name}")
+    except ImportError as error:
+        missing = error.name or "keras"
+        if missing.startswith("onnx_nhwc"):
+            raise
+        raise UsageError(
+            f"this needs '{missing}', which is not installed",
+            'Install it with: pip install "onnx-nhwc[keras]"',
+        ) from error
+
+
 def convert_file(
     src: str | os.PathLike[str],
     dst: str | os.PathLike[str],
@@ -114,10 +167,21 @@ def convert_file(
     """
     src, dst = Path(src), Path(dst)
     options = _options(to, dialect, io, layouts, shapes)
-    reader, writer = format_of(src, "read").read, format_of(dst, "write").write
+    reader, target = format_of(src, "read").read, format_of(dst, "write")
+    clock = _Clock(progress)
+    if target.keras:
+        if to != "channels-last":
+            raise UsageError(f"'{dst}': {target.name} files are channels last only")
+        clock.start("convert")
+        exported, result, size = _keras("writing").write(
+            src, dst, options, verify=verify, rtol=rtol, atol=atol, seed=seed, progress=clock.start
+        )
+        return Report(
+            str(src), str(dst), to, dialect, exported.summary, result, size, clock.stop()
+        )
+    writer = target.write
     assert reader is not None
     assert writer is not None
-    clock = _Clock(progress)
     files.check_destination(dst)
     clock.start("read")
     model = reader(src)

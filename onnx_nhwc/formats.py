@@ -22,11 +22,13 @@ class Format:
         name: What people call it.
         read: Reads a file; None if that is not possible.
         write: Writes a model to a file that is staged; None if that is not possible.
+        keras: Is it written by Keras?
     """
 
     name: str
     read: Callable[[Path], ir.Model] | None = None
     write: Callable[[files.Staged, ir.Model], None] | None = None
+    keras: bool = False
 
 
 def _write_onnx(file: files.Staged, model: ir.Model) -> None:
@@ -35,10 +37,10 @@ def _write_onnx(file: files.Staged, model: ir.Model) -> None:
 
 FORMATS: dict[str, Format] = {
     ".onnx": Format("ONNX", files.read, _write_onnx),
-    ".keras": Format("Keras"),
+    ".keras": Format("Keras", keras=True),
     ".h5": Format("Keras (HDF5)"),
-    ".tflite": Format("LiteRT"),
-    "": Format("SavedModel"),
+    ".tflite": Format("LiteRT", keras=True),
+    "": Format("SavedModel", keras=True),
 }
 
 
@@ -48,12 +50,16 @@ def format_of(path: Path, verb: str) -> Format:
     Raises:
         UsageError: Files of this kind cannot be.
     """
-    known = [suffix for suffix, entry in FORMATS.items() if getattr(entry, verb) is not None]
+    known = [suffix or "a folder" for suffix, entry in FORMATS.items() if _can(entry, verb)]
     entry = FORMATS.get(path.suffix.lower())
     done = {"read": "read", "write": "written"}[verb]
     remedy = f"These can be {done}: {', '.join(known)}"
     if entry is None:
         raise UsageError(f"'{path}': the suffix '{path.suffix}' is not known", remedy)
-    if getattr(entry, verb) is None:
+    if not _can(entry, verb):
         raise UsageError(f"'{path}': {entry.name} files cannot be {done} yet", remedy)
     return entry
+
+
+def _can(entry: Format, verb: str) -> bool:
+    return getattr(entry, verb) is not None or (verb == "write" and entry.keras)

@@ -13,7 +13,7 @@ What fails the proof stays as it is, and the reason is told.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
@@ -44,6 +44,8 @@ class Freed:
     """What came of it: the inputs whose batch is free now, or why it is not."""
 
     inputs: tuple[str, ...] = ()
+    outputs: dict[str, int] = field(default_factory=dict)
+    """The axis that the batch is in."""
     reason: str = ""
 
 
@@ -63,7 +65,8 @@ def free_batch(model: ir.Model) -> tuple[ir.Model, Freed]:
         _check(work, places)
     except _Bound as error:
         return model, Freed(reason=str(error))
-    return work, Freed(tuple(v.name or "" for v in inputs))
+    outputs = {v.name or "": places[v] for v in work.graph.outputs}
+    return work, Freed(tuple(v.name or "" for v in inputs), outputs)
 
 
 def _is_one(value: ir.Value) -> bool:

@@ -29,7 +29,7 @@ from onnx_nhwc.passes.lower import NAME
 from onnx_nhwc.passes.rules.spatial import DOMAIN, usual_inputs
 from onnx_nhwc.passes.shapes import infer
 
-__all__ = ["Exporter", "UnsupportedNodes"]
+__all__ = ["Exporter", "UnsupportedNodes", "io_name"]
 
 _IMPURE = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",
            "Multinomial", "If", "Loop", "Scan"}  # fmt: skip
@@ -44,6 +44,15 @@ class UnsupportedNodes(ConversionError):
             f"{len(nodes)} of the model's {total} nodes cannot be expressed in Keras: {listed}"
         )
         self.nodes = tuple(nodes)
+
+
+def io_name(name: str) -> str:
+    """Return what an input or output is called: its own name, as far as that is legal.
+
+    >>> io_name("input.1"), io_name("serving/x:0")
+    ('input.1', 'serving_x_0')
+    """
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip("_-.") or "value"
 
 
 class Exporter:
@@ -335,8 +344,9 @@ class Exporter:
     # --- inputs, outputs, names --------------------------------------------------------------
 
     def _io_name(self, value: ir.Value) -> str:
-        name = re.sub(r"[^A-Za-z0-9_.-]+", "_", value.name or "value").lstrip("_-.")
-        return self.names.unique(name) if "." not in name else name
+        name = io_name(value.name or "value")
+        self.names.unique(name)
+        return name
 
     def _input(self, value: ir.Value) -> None:
         dims = self.shapes.shape(value)

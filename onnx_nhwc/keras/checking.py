@@ -1,0 +1,149 @@
+"""Does a Keras model compute what its source computes on onnxruntime?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from onnx_nhwc.comparison import Comparison, compare
+from onnx_nhwc.feeds import Input, candidates
+from onnx_nhwc.keras.values import Array
+from onnx_nhwc.passes.batch import Freed
+from onnx_nhwc.passes.errors import VerificationError
+from onnx_nhwc.passes.summary import Summary
+from onnx_nhwc.runtime import Model, Session
+from onnx_nhwc.verification import Verification
+
+__all__ = ["Runner", "check", "runner"]
+
+Feeds = dict[str, Array]
+Runner = Callable[[Feeds], list[Array]]
+"""Runs a converted model on inputs by name, in its own layouts; outputs in the source's order."""
+
+_SAMPLES = 3
+
+
+def runner(model: Any, outputs: Sequence[str]) -> Runner:
+    """Return what runs a Keras model."""
+
+    def run(feeds: Feeds) -> list[Array]:
+        names = [tensor.name for tensor in model.inputs]
+        values = [feeds[name] for name in names]
+        result = model(values[0] if len(values) == 1 else values, training=False)
+        results = list(result.values()) if isinstance(result, dict) else [result]
+        found = [np.asarray(keras.ops.convert_to_numpy(value)) for value in results]
+        if not isinstance(result, dict):
+            return found
+        by_name = dict(zip(result, found, strict=True))
+        return [by_name[name] for name in outputs]
+
+    return run
+
+
+def check(
+    source: Model,
+    run: Callable[[Sequence[str]], Runner],
+    summary: Summary,
+    batch: Freed,
+    *,
+    rtol: float | None = None,
+    atol: float | None = None,
+    seed: int = 0,
+    shapes: Mapping[str, tuple[int | None, ...]] | None = None,
+    legal: Callable[[str], str] = lambda name: name,
+) -> Verification:
+    """Compare a converted model with its source.
+
+    Where a batch has been freed, several samples together are compared with the source's results
+    for one at a time.
+
+    Args:
+        source: The model that was converted.
+        run: Gives what runs the result, for the names of the outputs.
+        summary: Tells the layouts.
+        batch: Tells whether the batch has been freed.
+        rtol: Relative tolerance.
+        atol: Absolute tolerance.
+        seed: Seed of the inputs.
+        shapes: Sizes that were fixed when it was converted.
+        legal: What an input or output of the source is called in the result.
+    """
+    start = time.perf_counter()
+    session = Session(source, "source", False)
+    declared = [_fixed(entry, (shapes or {}).get(entry.name)) for entry in session.inputs]
+    count = _SAMPLES if batch.inputs else 1
+    fed, expected = _reference(session, declared, seed, count, batch)
+    names = session.outputs
+    del session
+    stored = {
+        legal(name): np.ascontiguousarray(np.transpose(value, _perm(summary.inputs, name, value)))
+        for name, value in fed.items()
+    }
+    actual = run([legal(name) for name in names])(stored)
+    compared = tuple(
+        _compared(name, a, b, summary, rtol, atol)
+        for name, a, b in zip(names, expected, actual, strict=True)
+    )
+    used = {name: tuple(value.shape) for name, value in fed.items()}
+    return Verification(compared, used, "", seconds=time.perf_counter() - start)
+
+
+def _perm(layouts: Mapping[str, tuple[int, ...]], name: str, value: Array) -> tuple[int, ...]:
+    return layouts.get(name) or tuple(range(value.ndim))
+
+
+def _fixed(entry: Input, sizes: tuple[int | None, ...] | None) -> Input:
+    if sizes is None:
+        return entry
+    merged = (a if b is None else b for a, b in zip(entry.shape, sizes, strict=True))
+    return Input(entry.name, entry.type, tuple(merged))
+
+
+def _reference(
+    session: Session, declared: list[Input], seed: int, count: int, batch: Freed
+) -> tuple[Feeds, list[Array]]:
+    """Inputs that the source accepts, and its results for them, sample by sample."""
+    failure: VerificationError | None = None
+    for index, feeds in enumerate(candidates(declared, seed, {})):
+        try:
+            first = session.run(feeds)
+        except VerificationError as error:
+            failure = failure or error
+            continue
+        samples, results = [feeds], [first]
+        for step in range(1, count):
+            more = list(_take(candidates(declared, seed + step, {}), index))
+            samples.append(more[0])
+            results.append(session.run(more[0]))
+        if count == 1:
+            return feeds, first
+        together = {
+            name: np.concatenate([s[name] for s in samples]) if name in batch.inputs else value
+            for name, value in feeds.items()
+        }
+        joined = [
+            np.concatenate(parts, axis=batch.outputs.get(name, 0))
+            for name, parts in zip(session.outputs, zip(*results, strict=True), strict=True)
+        ]
+        return together, joined
+    raise failure or VerificationError("the source has no inputs to run it on")
+
+
+def _take(feeds: Any, index: int) -> Any:
+    for i, entry in enumerate(feeds):
+        if i == index:
+            yield entry
+            return
+
+
+def _compared(
+    name: str, a: Any, b: Any, summary: Summary, rtol: float | None, atol: float | None
+) -> Comparison:
+    if isinstance(a, np.ndarray) and a.dtype.kind == b.dtype.kind and a.dtype != b.dtype:
+        if a.dtype.itemsize == 8 and keras.backend.backend() == "jax":
+            b = b.astype(a.dtype)  # JAX has no 64-bit types unless it is told to
+    return compare(name, a, b, summary.outputs.get(name), rtol=rtol, atol=atol)
