@@ -8,9 +8,10 @@ import math
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError
 
@@ -154,6 +155,25 @@ class _Progress:
             self._status.update(f"{phase} ...")
 
 
+class _Warnings(warnings.catch_warnings):
+    """Prints warnings of layouts as one line each; all others stay as they are."""
+
+    def __enter__(self) -> None:
+        from onnx_nhwc.passes.plausible import LayoutWarning
+
+        super().__enter__()
+        warnings.simplefilter("always", LayoutWarning)
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            if issubclass(category, LayoutWarning):
+                print(f"onnx-nhwc: warning: {message}", file=sys.stderr)
+            else:
+                others(message, category, *where)
+
+        warnings.showwarning = show  # type: ignore[assignment]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status.
 
@@ -190,7 +210,7 @@ def _run(arguments: argparse.Namespace) -> int:
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # what is wrong, we say ourselves
     from onnx_nhwc.api import convert_file  # after the arguments are checked: it takes a while
 
-    with _Progress(enabled=not arguments.quiet) as progress:
+    with _Warnings(), _Progress(enabled=not arguments.quiet) as progress:
         report = convert_file(
             arguments.src,
             arguments.dst,
@@ -235,9 +255,7 @@ def _show(report: Report, arguments: argparse.Namespace) -> None:
             write_json(report, arguments.report)
         except OSError as error:
             reason = error.strerror or str(error)
-            raise FileError(
-                f"the report '{arguments.report}' cannot be written: {reason}"
-            ) from error
+            raise FileError(f"the report '{arguments.report}' cannot be written: {reason}") from error
     if not arguments.quiet:
         from rich.console import Console
 

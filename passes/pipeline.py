@@ -17,6 +17,7 @@ from .explain import Explainer
 from .flow import Flow, analyse
 from .lower import lower
 from .normalize import normalize
+from .plausible import warn_if_odd
 from .recognize import complete_axes, recognize
 from .rewrite import Rewritten, rewrite
 from .rules import RULES
@@ -79,6 +80,9 @@ def convert(model: ir.Model, options: Options = Options(), progress: Progress | 
     with clock.phase("lower"):
         lower(model)
         layouts = _record(model, assignment)
+    for value in model.graph.inputs:
+        if isinstance(pin := options.layouts.get(value.name or ""), str) and value.shape is not None:
+            warn_if_odd(f"input '{value.name}'", tuple(value.shape), pin)
     remaining = tuple(_remaining(rewritten, explainer))
     return Summary(
         *layouts,

@@ -314,3 +314,27 @@ def test_wrap_warns_of_declared_shapes(keras) -> None:
     with pytest.warns(LayoutWarning, match="9 channels and a width of 3") as record:
         wrap(model, "NCHW", "NHWC")
     assert record[0].filename == __file__
+
+
+def conv(sizes: tuple[int, ...]) -> onnx.ModelProto:
+    """A convolution of an image whose channels come first, whatever its sizes look like."""
+    kernel = numpy_helper.from_array(np.zeros((4, sizes[0], 1, 1), np.float32), "k")
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "k"], ["y"])], "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, *sizes])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], [kernel],
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def test_converting_warns_of_declared_shapes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.warns(LayoutWarning, match="input 'x' .* 40 channels and a width of 3") as record:
+        onnx_nhwc.to_channels_last(conv((40, 30, 3)), layouts={"x": "NWHC"})
+    assert record[0].filename == __file__
+    onnx_nhwc.to_channels_last(conv((3, 40, 30)), layouts={"x": "NHWC"})  # no warning
+    from onnx_nhwc.optimize import main
+
+    onnx.save(conv((40, 30, 3)), tmp_path / "in.onnx")
+    assert main([str(tmp_path / "in.onnx"), str(tmp_path / "out.onnx"), "--layout", "x=NCHW"]) == 0
+    err = capsys.readouterr().err
+    assert err.startswith("onnx-nhwc: warning: input 'x' of shape (1, 40, 30, 3)")

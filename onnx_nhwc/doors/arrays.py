@@ -6,8 +6,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from onnx_nhwc.doors.names import Layout, permutation, warn
+from onnx_nhwc.doors.names import Layout, permutation
 from onnx_nhwc.passes.errors import UsageError
+from onnx_nhwc.passes.plausible import warn_if_odd
 
 __all__ = ["to_layout"]
 
@@ -51,7 +52,7 @@ def to_layout(array: _Array, source: Layout, target: Layout) -> _Array:
         raise UsageError("the rank of the tensor is not known", "Set its shape.") from error
     if len(sizes) != len(perm):
         raise UsageError(f"an array of shape {sizes} has {len(sizes)} axes, {source} has {len(perm)}")
-    warn("the array", sizes, source, level=2)
+    warn_if_odd("the array", sizes, source)
     if perm == tuple(range(len(perm))):
         return array
     result: _Array = _transpose(array, perm, sizes)

@@ -1,24 +1,16 @@
-"""Layouts as people name them: letters or permutations; and shapes that contradict them."""
+"""Layouts as people name them: letters or permutations."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 from onnx_nhwc.passes.errors import UsageError
 
-__all__ = ["Layout", "LayoutWarning", "contradiction", "inverse", "permutation", "rank", "warn"]
+__all__ = ["Layout", "inverse", "permutation", "rank"]
 
 Layout = str | Sequence[int]
 
 _FIRST = {3: "NCW", 4: "NCHW", 5: "NCDHW"}
-_MEANING = {"C": "channels", "D": "depth", "H": "height", "W": "width", "L": "length"}
-_IMAGE = (1, 3)  # channels that images and recordings come with
-_SMALL = 4  # an axis that is no longer may well be one of channels
-
-
-class LayoutWarning(UserWarning):
-    """A shape contradicts the layout that is stated for it."""
 
 
 def permutation(source: Layout, target: Layout) -> tuple[int, ...]:
@@ -76,41 +68,3 @@ def _axes(layout: Layout, other: Layout) -> list[str]:
 
 def _text(layout: Layout) -> str:
     return layout if isinstance(layout, str) else str(tuple(layout))
-
-
-def contradiction(shape: Sequence[object], layout: Layout) -> str:
-    """Say what speaks against ``shape`` being in ``layout``; empty if nothing does.
-
-    An axis that is stated to be spatial has 1 or 3 elements where the other layout would have the
-    channels, while the channels would be many.
-
-    >>> contradiction((8, 224, 200, 3), "NCHW")
-    'it would have 224 channels and a width of 3'
-    >>> contradiction((8, 64, 7, 7), "NCHW"), contradiction((8, 64, 1, 1), "NCHW")
-    ('', '')
-    """
-    letters = layout.upper() if isinstance(layout, str) else ""
-    if "C" not in letters or len(letters) != len(shape):
-        return ""
-    at = letters.index("C")
-    batch = int("N" in letters)
-    if at not in (batch, len(shape) - 1):
-        return ""
-    there = batch if at == len(shape) - 1 else len(shape) - 1  # of the channels, if not at ``at``
-    spatial = [shape[i] for i in range(batch, len(shape)) if i not in (at, there)]
-    known = [size for size in (shape[at], *spatial) if isinstance(size, int)]
-    if shape[there] not in _IMAGE or not isinstance(shape[at], int) or min(known) <= _SMALL:
-        return ""
-    what = _MEANING.get(letters[there], letters[there])
-    return f"it would have {shape[at]} channels and a {what} of {shape[there]}"
-
-
-def warn(name: str, shape: Sequence[object], layout: Layout, level: int) -> None:
-    """Warn the caller of the function ``level`` frames up of a shape against its layout."""
-    if reason := contradiction(shape, layout):
-        text = ", ".join(map(str, shape))
-        warnings.warn(
-            f"{name} of shape ({text}) is stated to be {_text(layout)}, but {reason}",
-            LayoutWarning,
-            stacklevel=level + 1,
-        )

@@ -6,8 +6,9 @@ import json
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from onnx_nhwc.doors.names import Layout, inverse, permutation, rank, warn
+from onnx_nhwc.doors.names import Layout, inverse, permutation, rank
 from onnx_nhwc.passes.errors import ConversionError, UsageError
+from onnx_nhwc.passes.plausible import warn_if_odd
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -70,7 +71,7 @@ def _wrap_onnx(model: ir.Model, source: Layout, perm: tuple[int, ...], names: Co
     for value in inputs:
         if value.name in chosen and value.shape is not None:
             shape = [dim if isinstance(dim, int) else None for dim in value.shape]
-            warn(f"input '{value.name}'", shape, source, level=3)
+            warn_if_odd(f"input '{value.name}'", shape, source)
     layouts = _layouts(model)
     for group, values in (("inputs", inputs), ("outputs", list(graph.outputs))):
         for value in values:

@@ -7,8 +7,9 @@ from typing import Any
 
 import keras
 
-from onnx_nhwc.doors.names import Layout, inverse, rank, warn
+from onnx_nhwc.doors.names import Layout, inverse, rank
 from onnx_nhwc.passes.errors import ConversionError, UsageError
+from onnx_nhwc.passes.plausible import warn_if_odd
 
 __all__ = ["wrap_keras"]
 
@@ -24,7 +25,7 @@ def wrap_keras(model: Any, source: Layout, perm: tuple[int, ...], names: Collect
     for name, tensor in inputs.items():
         shape = tuple(tensor.shape)
         if name in chosen:
-            warn(f"input '{name}'", shape, source, level=3)
+            warn_if_odd(f"input '{name}'", shape, source)
             shape = tuple(shape[axis] for axis in perm)
         doors[name] = keras.Input(batch_shape=shape, dtype=tensor.dtype, name=name)
         moved = inverse(perm) if name in chosen else ()
