@@ -95,9 +95,7 @@ class Builder:
     def weight(self, shape: Sequence[int], scale: float = 1.0) -> str:
         return self.constant(self.rng.standard_normal(shape) * scale)
 
-    def node(
-        self, op_type: str, inputs: Sequence[str], count: int = 1, **attributes: Any
-    ) -> list[str]:
+    def node(self, op_type: str, inputs: Sequence[str], count: int = 1, **attributes: Any) -> list[str]:
         names = [self.name(op_type.lower()) for _ in range(count)]
         self.nodes.append(helper.make_node(op_type, inputs, names, self.name("n_"), **attributes))
         return names
@@ -162,10 +160,7 @@ def clip(b: Builder, x: Value) -> Value:
 def with_constant(b: Builder, x: Value) -> Value:
     """A constant of any shape that broadcasts, longer ranks included."""
     rank = b.integer(0, min(x.rank + 1, 5))
-    shape = [
-        1 if at < 0 or x.open[at] or b.chance() else x.shape[at]
-        for at in range(x.rank - rank, x.rank)
-    ]
+    shape = [1 if at < 0 or x.open[at] or b.chance() else x.shape[at] for at in range(x.rank - rank, x.rank)]
     op_type = b.pick(["Add", "Mul", "Sub", "Div", "Max", "PRelu"])
     if op_type == "PRelu" and rank > x.rank:
         op_type = "Add"
@@ -215,9 +210,7 @@ def compare(b: Builder, x: Value) -> Value:
 
 def transpose(b: Builder, x: Value) -> Value:
     perm = b.draw(st.permutations(range(x.rank)))
-    return b.emit(
-        "Transpose", [x.name], [x.shape[a] for a in perm], [x.open[a] for a in perm], perm=perm
-    )
+    return b.emit("Transpose", [x.name], [x.shape[a] for a in perm], [x.open[a] for a in perm], perm=perm)
 
 
 def reshape(b: Builder, x: Value) -> Value | None:
@@ -325,9 +318,7 @@ def extremum(b: Builder, x: Value) -> Value:
     keep = b.chance() or x.rank == 1
     shape = [1 if i == axis else s for i, s in enumerate(x.shape) if keep or i != axis]
     opened = [o and i != axis for i, o in enumerate(x.open) if keep or i != axis]
-    y = b.emit(
-        b.pick(["ArgMax", "ArgMin"]), [x.name], shape, opened, INT, axis=axis, keepdims=int(keep)
-    )
+    y = b.emit(b.pick(["ArgMax", "ArgMin"]), [x.name], shape, opened, INT, axis=axis, keepdims=int(keep))
     return b.emit("Cast", [y.name], shape, opened, to=FLOAT)
 
 
@@ -345,9 +336,7 @@ def concat(b: Builder, x: Value) -> Value | None:
         for v in b.values
         if v.dtype == FLOAT
         and v.rank == x.rank
-        and all(
-            i == axis or (v.shape[i], v.open[i]) == (x.shape[i], x.open[i]) for i in range(x.rank)
-        )
+        and all(i == axis or (v.shape[i], v.open[i]) == (x.shape[i], x.open[i]) for i in range(x.rank))
     ]
     chosen = [b.pick(others) if others and b.chance() else x for _ in range(b.integer(1, 2))]
     parts = [x, *chosen]
@@ -464,9 +453,7 @@ def gather(b: Builder, x: Value) -> Value | None:
 def cumulative(b: Builder, x: Value) -> Value | None:
     if b.opset < 11:
         return None
-    return b.like(
-        "CumSum", x, b.constant(b.signed(b.axis(x), x.rank), np.int64), reverse=b.integer(0, 1)
-    )
+    return b.like("CumSum", x, b.constant(b.signed(b.axis(x), x.rank), np.int64), reverse=b.integer(0, 1))
 
 
 def top(b: Builder, x: Value) -> Value | None:
@@ -492,9 +479,7 @@ def attention(b: Builder, x: Value) -> Value | None:
     if x.rank < 2 or x.rank > 4:
         return None
     perm = [*range(x.rank - 2), x.rank - 1, x.rank - 2]
-    other = b.emit(
-        "Transpose", [x.name], [x.shape[a] for a in perm], [x.open[a] for a in perm], perm=perm
-    )
+    other = b.emit("Transpose", [x.name], [x.shape[a] for a in perm], [x.open[a] for a in perm], perm=perm)
     scaled = b.emit("Mul", [x.name, b.constant(x.shape[-1] ** -0.5)], x.shape, x.open)
     shape, opened = [*x.shape[:-1], x.shape[-2]], [*x.open[:-1], x.open[-2]]
     if math.prod(shape) > LARGEST:
@@ -530,10 +515,7 @@ def conv(b: Builder, x: Value) -> Value | None:
     else:
         inputs.append(b.weight([out, x.shape[1] // groups, *kernel], 0.5))
         pads = [k // 2 for k in kernel] + [(k - 1) // 2 + b.integer(0, 1) for k in kernel]
-        shape = [
-            (s + pads[i] + pads[i + image] - kernel[i]) // stride + 1
-            for i, s in enumerate(x.shape[2:])
-        ]
+        shape = [(s + pads[i] + pads[i + image] - kernel[i]) // stride + 1 for i, s in enumerate(x.shape[2:])]
         op_type = "Conv"
     if min(shape) < 1 or math.prod(shape) * out * x.shape[0] > LARGEST:
         return None
@@ -635,9 +617,7 @@ def depth_to_space(b: Builder, x: Value) -> Value | None:
     n, c, h, w = x.shape
     if c % 4 == 0:
         more = {"mode": b.pick(["DCR", "CRD"])} if b.opset >= 11 else {}
-        return b.emit(
-            "DepthToSpace", [x.name], [n, c // 4, 2 * h, 2 * w], x.open, blocksize=2, **more
-        )
+        return b.emit("DepthToSpace", [x.name], [n, c // 4, 2 * h, 2 * w], x.open, blocksize=2, **more)
     if h % 2 == 0 and w % 2 == 0 and not any(x.open[2:]):
         return b.emit("SpaceToDepth", [x.name], [n, 4 * c, h // 2, w // 2], x.open, blocksize=2)
     return None
@@ -668,9 +648,7 @@ def lstm(b: Builder, x: Value) -> Value | None:
     hidden = 2
     weights = [b.weight([1, 4 * hidden, x.shape[2]], 0.3), b.weight([1, 4 * hidden, hidden], 0.3)]
     shape = [x.shape[0], 1, x.shape[1], hidden]
-    return b.emit(
-        "LSTM", [x.name, *weights], shape, [x.open[0], False, x.open[1], False], hidden_size=hidden
-    )
+    return b.emit("LSTM", [x.name, *weights], shape, [x.open[0], False, x.open[1], False], hidden_size=hidden)
 
 
 def non_zero(b: Builder, x: Value) -> Value:
@@ -715,9 +693,7 @@ def branch(b: Builder, x: Value) -> Value | None:
             y = inner.emit("Conv", [y.name, weight], x.shape, x.open)
         out = helper.make_tensor_value_info(y.name, FLOAT, None)
         bodies.append(helper.make_graph(inner.nodes, inner.name("body"), [], [out]))
-    return b.emit(
-        "If", [condition.name], x.shape, x.open, then_branch=bodies[0], else_branch=bodies[1]
-    )
+    return b.emit("If", [condition.name], x.shape, x.open, then_branch=bodies[0], else_branch=bodies[1])
 
 
 OPS: tuple[Op, ...] = (
@@ -798,9 +774,7 @@ def _finish(b: Builder) -> Graph:
     feeds = {}
     for value in b.inputs:
         array = (
-            b.rng.standard_normal(value.shape)
-            if value.dtype == FLOAT
-            else b.rng.random(value.shape) < 0.5
+            b.rng.standard_normal(value.shape) if value.dtype == FLOAT else b.rng.random(value.shape) < 0.5
         )
         feeds[value.name] = np.asarray(array, DTYPES[value.dtype])
     return Graph(model, feeds)
@@ -817,8 +791,5 @@ def _bodies(nodes: Sequence[onnx.NodeProto]) -> list[Sequence[onnx.NodeProto]]:
 
 def _declared(b: Builder, value: Value) -> onnx.ValueInfoProto:
     """Open axes get a symbol each; equal ones share it, as exporters write it."""
-    dims = [
-        f"d{i}_{s}" if o else s
-        for i, (s, o) in enumerate(zip(value.shape, value.open, strict=True))
-    ]
+    dims = [f"d{i}_{s}" if o else s for i, (s, o) in enumerate(zip(value.shape, value.open, strict=True))]
     return helper.make_tensor_value_info(value.name, value.dtype, dims)

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir
+import onnx_ir.passes.common
 import pytest
 
+from onnx_nhwc import optimize
+from onnx_nhwc.passes import ChannelsLast
 from onnx_nhwc.passes.summary import Summary
 from tests.models.catalogue import CASES, Case, by_name
 from tests.running import (
@@ -62,13 +67,7 @@ SMALL = pytest.mark.parametrize(
 )
 PLAIN = pytest.mark.parametrize(
     "case",
-    parameters(
-        [
-            c
-            for c in CASES
-            if c.zero_transposes and not (c.own_transposes or c.heavy or c.degenerate)
-        ]
-    ),
+    parameters([c for c in CASES if c.zero_transposes and not (c.own_transposes or c.heavy or c.degenerate)]),
 )
 
 
@@ -179,10 +178,7 @@ def test_channels_first_gives_the_source_back(case: Case) -> None:
     assert summary.transposes_after == len(transposes(first)) <= own
     assert {domain for domain, _ in census(first)} == {""}
     perms = {
-        kind: {
-            name: [there[name][axis] for axis in back]
-            for name, back in layouts(first)[kind].items()
-        }
+        kind: {name: [there[name][axis] for axis in back] for name, back in layouts(first)[kind].items()}
         for kind, there in layouts(last).items()
     }
     if case.family == "keras" and ".last." in case.name:
@@ -267,3 +263,33 @@ def test_a_difference_is_seen() -> None:
     bias.CopyFrom(onnx.numpy_helper.from_array(np.roll(values, 1), bias.name))
     with pytest.raises(AssertionError, match="differs"):
         agree(case, model, optimized=False)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("name", ["torch/mobilenetv3.dynamo.batch", "torch/unet_bilinear.dynamo.hw"])
+def test_an_onnx_ir_pipeline_gives_what_the_command_line_gives(
+    name: str, dialect: str, tmp_path: Path
+) -> None:
+    before, after = tmp_path / "before.onnx", tmp_path / "after.onnx"
+    onnx.save(source(name), before)
+    arguments = [str(before), str(after), "--dialect", dialect, "--no-verify", "--quiet"]
+    assert optimize.main(arguments) == 0
+    pipeline = onnx_ir.passes.Sequential(
+        onnx_ir.passes.common.RemoveUnusedNodesPass(), ChannelsLast(dialect=dialect)
+    )
+    model = onnx_ir.to_proto(pipeline(onnx_ir.load(before)).model)
+    assert facts(model) == facts(onnx.load(after))
+    agree(by_name(name), model, optimized=False)
+
+
+def facts(model: onnx.ModelProto) -> dict[str, Any]:
+    """Everything but the order in which weights and functions are written."""
+    weights = {t.name: onnx.numpy_helper.to_array(t).tobytes() for t in model.graph.initializer}
+    return {
+        "nodes": [node.SerializeToString(deterministic=True) for node in nodes(model.graph)],
+        "functions": sorted(f.SerializeToString(deterministic=True) for f in model.functions),
+        "ports": [v.SerializeToString() for v in (*model.graph.input, *model.graph.output)],
+        "opsets": sorted((x.domain, x.version) for x in model.opset_import),
+        "layouts": layouts(model),
+        "weights": weights,
+    }
