@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -378,3 +380,14 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     close(network.run_last(old.read(dst)), network.run())
     assert main([src, str(dst), "--flatten", "d"]) == 2
     assert main([src, str(tmp_path / "out.txt"), "--from", "theano"]) == 2
+
+
+def test_no_keras_is_imported(tmp_path: Path) -> None:
+    src = old.write(tmp_path / "in.h5", Network(equal=False).layers())
+    code = (
+        f"import sys, onnx_nhwc; onnx_nhwc.convert_weights({str(src)!r}, "
+        f"{str(tmp_path / 'out.weights.h5')!r}, data_format={LAST!r}); "
+        "print({'keras', 'tensorflow', 'torch'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
