@@ -242,25 +242,25 @@ def _grouped(call: Call, size: list[int], filters: int, channels: int, group: in
 
 
 def _transpose_computed(call: Call) -> Any:
-    """A transposed convolution whose kernel is computed at run time."""
+    """A transposed convolution whose kernel is computed: a plain one over an image with gaps.
+
+    ``keras.ops.conv_transpose`` mixes up its arguments when it is part of a functional model.
+    """
     kernel = call.tensor(1)
     *size, filters, channels = kernel.shape
     group = call.attribute("group", 1)
     strides, dilations, crops, extra = _placement(call, list(size))
-    x = call.tensor(0)
-    if max(strides) > 1 and max(dilations) > 1:
-        x, strides = stuff(x, strides), [1] * len(size)
+    x = stuff(call.tensor(0), strides)
+    x = ops.pad(x, ((0, 0), *[((k - 1) * d,) * 2 for k, d in zip(size, dilations, strict=True)],
+                    (0, 0)))  # fmt: skip
+    x = ops.pad(x, ((0, 0), *[(0, e) for e in extra], (0, 0))) if any(extra) else x
+    axes = tuple(range(len(size)))
+    kernel = ops.transpose(ops.flip(kernel, axis=axes), (*axes, len(size) + 1, len(size)))
     xs = ops.split(x, group, axis=-1) if group > 1 else [x]
-    kernels = ops.split(kernel, group, axis=-1) if group > 1 else [kernel]
+    kernels = ops.split(kernel, group, axis=-2) if group > 1 else [kernel]
+    rate = tuple(dilations)
     parts = [
-        ops.conv_transpose(
-            part,
-            k,
-            strides=tuple(strides),
-            dilation_rate=tuple(dilations),
-            output_padding=_output_padding(list(size), strides, extra),
-            data_format="channels_last",
-        )
+        ops.conv(part, k, dilation_rate=rate, data_format="channels_last")
         for part, k in zip(xs, kernels, strict=True)
     ]
     y = ops.concatenate(parts, axis=-1) if group > 1 else parts[0]

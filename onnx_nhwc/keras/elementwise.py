@@ -169,6 +169,10 @@ def _to(call: Call, target: str) -> Any:
     return ops.cast(x, target)
 
 
+def bit_cast(call: Call) -> Any:
+    return ops.view(call.tensor(0), call.out_dtype())
+
+
 def clip(call: Call) -> Any:
     """Clip with either bound left out; ReLU and ReLU6 are layers."""
     low, high = call.attribute("min"), call.attribute("max")

@@ -26,13 +26,19 @@ from onnx_nhwc.passes import graph as g
 from onnx_nhwc.passes.errors import ConversionError
 from onnx_nhwc.passes.layout import Dim
 from onnx_nhwc.passes.lower import NAME
-from onnx_nhwc.passes.rules.spatial import DOMAIN, usual_inputs
+from onnx_nhwc.passes.rules import RULES
+from onnx_nhwc.passes.rules.spatial import DOMAIN, SpatialRule, usual_inputs
 from onnx_nhwc.passes.shapes import infer
 
 __all__ = ["Exporter", "UnsupportedNodes", "io_name"]
 
 _IMPURE = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",
            "Multinomial", "If", "Loop", "Scan"}  # fmt: skip
+
+_IMAGES = {name for name, rule in RULES.items() if isinstance(rule, SpatialRule)} - {
+    *("BatchNormalization", "Resize", "Upsample", "InstanceNormalization", "GroupNormalization"),
+}
+"""Operators whose mapping is written for channels last."""
 
 
 class UnsupportedNodes(ConversionError):
@@ -122,6 +128,10 @@ class Exporter:
         tensor = g.constant(value)
         if tensor is not None:
             return self._weight(value, tensor)
+        if value.shape is not None and 0 in tuple(value.shape) and value.dtype is not None:
+            sizes = [size for size in value.shape if isinstance(size, int)]
+            if len(sizes) == len(value.shape):
+                return Constant.of(np.zeros(sizes, value.dtype.numpy()))
         integers = self.shapes.values(value)
         if integers is not None and value.shape is not None and value.dtype is not None:
             if all(dim.static for dim in integers) and len(value.shape) < 2:
@@ -254,6 +264,8 @@ class Exporter:
             return self._fold(node, call)
         if mapping is None:
             raise Unsupported("there is no mapping for this operator")
+        if node.op_type in _IMAGES and node.domain in g.STANDARD:
+            raise Unsupported("it has no channels-last form")
         results = mapping(call)
         results = list(results) if isinstance(results, (list, tuple)) else [results]
         for i, result in enumerate(results):
@@ -373,8 +385,11 @@ class Exporter:
             if not self.errors:
                 self.errors.append((f"output '{value.name}'", str(error)))
             return None
-        layer = layers.Identity(name=name, dtype=result.dtype)
-        return self.keep(layer)(result)
+        if "float" in result.dtype:
+            return self.keep(layers.Identity(name=name, dtype=result.dtype))(result)
+        copied = ops.copy(result)  # Keras takes a layer of type int8 for a quantised one
+        self.keep(copied._keras_history.operation).name = name
+        return copied
 
     def _name_operations(self, results: Sequence[Any], source: Call | str) -> None:
         """Name the operations that a mapping has made: Keras numbers them by itself otherwise."""

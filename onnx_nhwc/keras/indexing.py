@@ -159,13 +159,19 @@ def one_hot(call: Call) -> Any:
 
 
 def trilu(call: Call) -> Any:
-    k = int(call.array(1, "k").reshape(-1)[0]) if call.has(1) else 0
     x = call.tensor(0)
     upper = call.attribute("upper", 1)
     rows, columns = x.shape[-2:]
     if rows is None or columns is None:
         raise Unsupported("it needs to know the size of its matrices")
-    mask = (np.triu if upper else np.tril)(np.ones((rows, columns), bool), k)
+    diagonal = np.arange(columns)[None, :] - np.arange(rows)[:, None]
+    mask: Any = diagonal >= 0 if upper else diagonal <= 0
+    if call.constant(1) is not None:
+        k = int(call.array(1, "k").reshape(-1)[0])
+        mask = diagonal >= k if upper else diagonal <= k
+    elif call.has(1):
+        k = ops.reshape(call.tensor(1), (1, 1))
+        mask = (ops.less_equal if upper else ops.greater_equal)(k, diagonal)
     return ops.where(mask, x, ops.zeros_like(x))
 
 

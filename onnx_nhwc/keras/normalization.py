@@ -84,6 +84,8 @@ def group_normalization(call: Call) -> Any:
 
 
 def _groups(call: Call, groups: int | None) -> Any:
+    if not call.spatial:
+        raise Unsupported("it has no channels-last form")
     x = call.tensor(0)
     channels = x.shape[-1]
     if channels is None or groups is None:

@@ -83,6 +83,7 @@ OPERATORS: dict[str, Callable[[Call], Any]] = {
     "Tan": e.unary(ops.tan),
     "Cast": e.cast,
     "CastLike": e.cast_like,
+    "BitCast": e.bit_cast,
     "Identity": e.identity,
     "Dropout": e.dropout,
     # Activations.
@@ -144,11 +145,11 @@ OPERATORS: dict[str, Callable[[Call], Any]] = {
     "Compress": indexing.compress,
     "ReverseSequence": indexing.reverse_sequence,
     "Det": indexing.det,
+    "Col2Im": shaping.col_to_image,
     # Products.
     "MatMul": linear.matmul,
     "Gemm": linear.gemm,
     "Einsum": linear.einsum,
-    "Attention": linear.attention,
     # Images.
     "Conv": convolution.conv,
     "ConvInteger": convolution.conv_integer,
