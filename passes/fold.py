@@ -32,7 +32,9 @@ def foldable(node: ir.Node) -> bool:
     tensors = [g.constant(value) for value in node.inputs if value is not None and value.name]
     if any(tensor is None or tensor.size > MAX_ELEMENTS for tensor in tensors):
         return False
-    return all(value.dtype is not None and value.dtype != ir.DataType.STRING for value in node.outputs)
+    if not all(isinstance(value.type, ir.TensorType) for value in node.outputs):
+        return False  # a sequence, an optional
+    return all(value.dtype not in (None, ir.DataType.STRING) for value in node.outputs)
 
 
 def evaluate(node: ir.Node) -> list[np.ndarray] | None:

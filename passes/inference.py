@@ -30,7 +30,7 @@ REFUSALS = (
 
 def infer_model(model: ir.Model) -> None:
     """Let onnx fill in types and shapes, as far as it can."""
-    containers = [value for graph in model.graphs() for value in _mark_containers(graph)]
+    containers = [(value, value.shape) for value in _mark_containers(model.graph)]
     level = logging.getLogger("onnx_ir").level
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)
     try:
@@ -39,8 +39,8 @@ def infer_model(model: ir.Model) -> None:
         pass  # the declared shapes and the rule table remain
     finally:
         logging.getLogger("onnx_ir").setLevel(level)
-    for value in containers:
-        value.shape = None
+    for value, shape in containers:
+        value.shape = shape
         if value.dtype == ir.DataType.UNDEFINED:
             value.type = None
 
@@ -48,25 +48,36 @@ def infer_model(model: ir.Model) -> None:
 def _mark_containers(graph: ir.Graph) -> Iterator[ir.Value]:
     """Say which values are sequences or optionals: onnx_ir takes all that is inferred for tensors."""
     for node in graph:
+        for body in g.subgraphs(node):
+            yield from _mark_containers(body)
         for index, output in enumerate(node.outputs):
             if output.type is None:
                 output.type = _container(node, index)
-            if output.type is not None and not isinstance(output.type, ir.TensorType):
+            if not isinstance(output.type, ir.TensorType | None):
                 yield output
 
 
 def _container(node: ir.Node, index: int) -> ir.TypeProtocol | None:
-    """A type without an element type where an operator always makes sequences or optionals."""
+    """The type of an output that is a sequence or an optional, as far as the operator tells."""
     if node.domain not in g.STANDARD or not onnx.defs.has(node.op_type):
         return None
     ports = onnx.defs.get_schema(node.op_type).outputs
-    types = ports[min(index, len(ports) - 1)].types if ports else set()
-    element = ir.TensorType(ir.DataType.UNDEFINED)
-    if types and all(name.startswith("seq(") for name in types):
-        return ir.SequenceType(element)
-    if types and all(name.startswith("optional(") for name in types):
-        return ir.OptionalType(element)
-    return None
+    allowed = ports[min(index, len(ports) - 1)].types if ports else set()
+    source = node.inputs[0].type if node.inputs and node.inputs[0] is not None else None
+    element = source or ir.TensorType(ir.DataType.UNDEFINED)
+    if allowed and all(name.startswith("seq(") for name in allowed):
+        return source if isinstance(source, ir.SequenceType) else ir.SequenceType(element)
+    if allowed and all(name.startswith("optional(") for name in allowed):
+        return ir.OptionalType(g.attribute(node, "type") or element)
+    passed: list[ir.TypeProtocol | None] = []
+    if node.op_type == "Identity":
+        passed = [source]
+    elif node.op_type == "OptionalGetElement" and isinstance(source, ir.OptionalType):
+        passed = [source.elem_type]
+    elif node.op_type in ("If", "Loop"):
+        place = index + (node.op_type == "Loop")
+        passed = [body.outputs[place].type for body in g.subgraphs(node) if place < len(body.outputs)]
+    return next((t for t in passed if not isinstance(t, ir.TensorType | None)), None)
 
 
 def infer_node(node: ir.Node, inputs: tuple[Shape | None, ...]) -> list[Shape | None]:

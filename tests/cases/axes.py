@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.law import Case, case, fed, given, weight
+from tests.case import Case, case, fed, given, weight
 
 SUMS = 1e-5
 """Sums in another order, relative to the largest result."""
@@ -60,10 +60,7 @@ CASES = [
     ],
     *[case(op, "abcd", tol=SUMS) for op in ("Softmax", "LogSoftmax", "Hardmax")],
     *[case(op, "abcd", axis=-2, since=11, tol=SUMS) for op in ("Softmax", "LogSoftmax", "Hardmax")],
-    *[
-        case("LpNormalization", "abcd", axis=axis, p=p, tol=SUMS)
-        for axis, p in ((-1, 2), (1, 1), (2, 2))
-    ],
+    *[case("LpNormalization", "abcd", axis=axis, p=p, tol=SUMS) for axis, p in ((-1, 2), (1, 1), (2, 2))],
     case("LpNormalization", "abcd", tol=SUMS),
     *[case("TopK", "abcd", axis=axis, k=2, outputs=2, until=9) for axis in (0, 1, -1)],
     *[case("TopK", "abcd", given([2]), axis=axis, outputs=2, since=10) for axis in (0, 1, -1)],

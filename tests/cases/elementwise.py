@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.law import Case, case, fed, given, weight
+from tests.case import Case, case, fed, given, weight
 
 ROUNDS = 2e-6
 """Vectorised kernels compute the odd elements at the end of a row by other instructions."""
@@ -11,15 +11,9 @@ UNARY = {
     **dict.fromkeys(("Abs", "Ceil", "Floor", "Neg", "Relu", "Sign", "Round"), (-2.0, 2.0)),
     **dict.fromkeys(("Asin", "Acos", "Atanh"), (-0.9, 0.9)),
     **dict.fromkeys(("Log", "Sqrt", "Reciprocal"), (0.1, 2.0)),
-    **dict.fromkeys(
-        ("Asinh", "Atan", "Cos", "Cosh", "Sin", "Sinh", "Tan", "Tanh", "Exp"), (-1.2, 1.2)
-    ),
-    **dict.fromkeys(
-        ("Celu", "Elu", "Erf", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu"), (-3.0, 3.0)
-    ),
-    **dict.fromkeys(
-        ("Mish", "Selu", "Shrink", "Sigmoid", "Softplus", "Softsign", "Swish"), (-3.0, 3.0)
-    ),
+    **dict.fromkeys(("Asinh", "Atan", "Cos", "Cosh", "Sin", "Sinh", "Tan", "Tanh", "Exp"), (-1.2, 1.2)),
+    **dict.fromkeys(("Celu", "Elu", "Erf", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu"), (-3.0, 3.0)),
+    **dict.fromkeys(("Mish", "Selu", "Shrink", "Sigmoid", "Softplus", "Softsign", "Swish"), (-3.0, 3.0)),
     "ThresholdedRelu": (-3.0, 3.0),
     "Acosh": (1.1, 3.0),
     "IsNaN": (-1.0, 1.0),
@@ -73,11 +67,7 @@ CASES = [
     case("Dropout", "abc", until=10),
     case("Dropout", "abc", outputs=2, since=10),
     case("Dropout", "abc", given(0.5, "float32"), outputs=2, since=12),
-    *[
-        case(op, fed("abc", low=0.5), fed(axes, low=0.5))
-        for op in BINARY
-        for axes in ("abc", "b1", "c")
-    ],
+    *[case(op, fed("abc", low=0.5), fed(axes, low=0.5)) for op in BINARY for axes in ("abc", "b1", "c")],
     *[case(op, fed("abc", low=0.5), weight("b1", low=0.5)) for op in BINARY],
     *[test for op, dtype in LOGIC.items() for test in _logic(op, dtype)],
     case("Mod", fed("abc", low=0.5), fed("b1", low=0.5), fmod=1),

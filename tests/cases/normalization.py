@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.law import case, weight
+from tests.case import case, weight
 
 SUMS = 1e-5
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.law import case, fed, given, weight
+from tests.case import case, fed, given, weight
 
 PADS = [0, 1, 0, 2, 0, 3, 1, 0]
 
@@ -26,9 +26,7 @@ CASES = [
     case("Pad", "abcd", given([1, 0, 0, 2, 0, 1, 0, 0]), mode="wrap", since=19),
     case("Pad", "abcd", given(PADS, constant=False), given(3.0, "float32"), since=11),
     case("Pad", "abcd", given([1, 2, 3, 0]), None, given([-1, 1]), since=18),
-    case(
-        "Pad", "abcd", given([1, 2, 3, 0]), given(3.0, "float32"), given([2, 0], "int32"), since=18
-    ),
+    case("Pad", "abcd", given([1, 2, 3, 0]), given(3.0, "float32"), given([2, 0], "int32"), since=18),
     case("Pad", "abcd", given([1, 2], constant=False), None, given([2]), since=18, fixed=True),
     case("Slice", "abcd", starts=[1, 0], ends=[3, 2], axes=[1, 3], until=9, sizes={"b": 4}),
     case("Slice", "abcd", starts=[0, 1], ends=[2, -1], until=9, sizes={"b": 4}),
@@ -85,7 +83,5 @@ CASES = [
     case("GatherND", "abcd", given([[0, 1, 1, 0]]), note="every axis"),
     case("ScatterND", "abcd", given([[0, 1], [1, 0]]), "2cd"),
     case("ScatterND", "abcd", given([[1], [0]]), weight("2bcd")),
-    case(
-        "ScatterND", "abcd", fed("21", "int64", 0, 1), "2bcd", reduction="add", since=16, tol=1e-5
-    ),
+    case("ScatterND", "abcd", fed("21", "int64", 0, 1), "2bcd", reduction="add", since=16, tol=1e-5),
 ]
