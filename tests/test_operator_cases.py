@@ -83,4 +83,4 @@ def _ranked(model: onnx.ModelProto) -> Iterator[tuple[onnx.ValueInfoProto, int]]
 def _moved(value: Any, perm: tuple[int, ...]) -> Any:
     if not isinstance(value, np.ndarray) or perm == tuple(range(len(perm))):
         return value
-    return np.ascontiguousarray(np.transpose(value, perm))
+    return np.array(np.transpose(value, perm), order="C")

@@ -9,7 +9,7 @@ the report names it. To add an operator: add a row here, and a case to ``tests/c
 from __future__ import annotations
 
 from . import axes, contraction, normalization, shaping, views
-from .elementwise import elementwise, on_first
+from .elementwise import dropout, elementwise, like, on_first
 from .relation import Relation, Rule, Site, barrier
 from .spatial import (
     convolved,
@@ -43,7 +43,6 @@ RULES: dict[str, Rule] = {
         *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitCast", "BitwiseNot"),
         *(
             "Cast",
-            "CastLike",
             "Ceil",
             "Celu",
             "Clip",
@@ -80,8 +79,10 @@ RULES: dict[str, Rule] = {
             "Softsign",
             "Sqrt",
         ),
-        *("Swish", "Tan", "Tanh", "ThresholdedRelu", "Dropout"),
+        *("Swish", "Tan", "Tanh", "ThresholdedRelu"),
     ),
+    "Dropout": Rule(dropout),
+    "CastLike": Rule(like),
     # An axis, or several.
     "Concat": Rule(axes.concat, axes.move_axis),
     "Split": axes.along(0),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .relation import Relation, Rule, Site
+from .. import graph as g
+from .relation import Relation, Rule, Site, barrier
 
 
 def broadcasting(site: Site, operands: int | None = None) -> Relation:
@@ -31,3 +32,18 @@ def elementwise(*operators: str) -> dict[str, Rule]:
 def on_first(*operators: str) -> dict[str, Rule]:
     """Rows for operators of one operand; other inputs are scalars that speak of no axis."""
     return dict.fromkeys(operators, Rule(unary))
+
+
+def dropout(site: Site) -> Relation:
+    """As at inference it passes its input on; in training it draws in the order of the elements."""
+    mode = g.constant(g.input_at(site.node, 2))
+    if site.has(2) and (mode is None or mode.numpy().any()):
+        return barrier(site.node, "it draws random numbers in the source's order")
+    return unary(site)
+
+
+def like(site: Site) -> Relation:
+    """CastLike: of its second input it reads the type alone, so any layout of that serves."""
+    letters = tuple(range(site.rank))
+    other = tuple(range(site.rank, site.rank + len(site.shape(1))))
+    return Relation((letters, other), (letters,))

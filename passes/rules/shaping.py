@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from .. import graph as g
 from ..layout import ONE, Shape
 from .relation import Arrangement, Form, Move, Relation, Site, arrangement, barrier
@@ -152,7 +154,10 @@ def move_slice(move: Move) -> None:
     if "starts" in move.node.attributes:
         g.set_attribute(move.node, "axes", moved)
     else:
-        g.set_input(move.node, 3, move.edits.constant(moved, "axes"))
+        starts = move.node.inputs[1]
+        assert starts is not None
+        dtype = starts.dtype.numpy() if starts.dtype is not None else np.int64  # all four of one type
+        g.set_input(move.node, 3, move.edits.constant(moved, "axes", dtype))
 
 
 def center_crop_pad(site: Site) -> Relation:

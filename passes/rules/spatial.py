@@ -256,6 +256,8 @@ def convolved(site: Site) -> Shape | None:
 
 def trains(site: Site) -> str:
     training = site.attribute("training_mode", 0) or (site.opset < 7 and not site.attribute("is_test", 0))
+    if len(site.shape(1)) != 1:  # until opset 9, spatial=0
+        return "its statistics are of every position"
     return "it is in training mode" if training or len(site.node.outputs) > 1 else ""
 
 
@@ -265,9 +267,11 @@ def resizes_other_axes(site: Site) -> str:
         return "it names some of its axes only"
     index = 1 if site.opset < 11 else 2
     scales = g.constant(g.input_at(site.node, index))
+    factors = site.attribute("scales")
     if scales is not None and scales.size:
         factors = [float(v) for v in scales.numpy().reshape(-1)]
-        return "" if factors[:2] == [1.0, 1.0] else "it resizes the batch or the channel axis"
+    if factors is not None:
+        return "" if list(factors[:2]) == [1.0, 1.0] else "it resizes the batch or the channel axis"
     sizes = site.values(g.input_at(site.node, 3))
     if sizes is not None and len(sizes) == site.rank and sizes[:2] != site.shape(0)[:2]:
         return "it resizes the batch or the channel axis"

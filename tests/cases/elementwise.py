@@ -66,6 +66,8 @@ CASES = [
     case("Clip", "abc", None, given(0.5, "float32"), since=11),
     case("Dropout", "abc", until=10),
     case("Dropout", "abc", outputs=2, since=10),
+    case("Dropout", "abc", given(0.5, "float32"), given([True], "bool"), seed=3, since=12, fixed=True),
+    case("Dropout", "abc", given(0.5, "float32"), given(False, "bool"), outputs=2, since=12),
     case("Dropout", "abc", given(0.5, "float32"), outputs=2, since=12),
     *[case(op, fed("abc", low=0.5), fed(axes, low=0.5)) for op in BINARY for axes in ("abc", "b1", "c")],
     *[case(op, fed("abc", low=0.5), weight("b1", low=0.5)) for op in BINARY],

@@ -145,6 +145,16 @@ CASES = [
         fixed=True,
         tol=SUMS,
     ),
+    case(
+        "BatchNormalization",
+        "nchw",
+        *[weight("chw", low=0.2)] * 4,
+        spatial=0,
+        until=8,
+        dynamic=False,
+        fixed=True,
+        tol=SUMS,
+    ),
     *[case("InstanceNormalization", image, weight("c"), weight("c"), tol=SUMS) for image in IMAGES],
     *[
         case(
@@ -163,6 +173,7 @@ CASES = [
     case("LRN", "nchw", size=2, alpha=0.1, bias=2.0, beta=0.5, tol=SUMS),
     case("Upsample", "nchw", scales=[1.0, 1.0, 2.0, 3.0], until=8),
     case("Upsample", "nchw", scales=[1.0, 1.0, 2.0, 2.0], mode="linear", until=8, tol=SUMS),
+    case("Upsample", "nchw", scales=[1.0, 2.0, 2.0, 2.0], until=8, fixed=True),
     case("Upsample", "nchw", given([1.0, 1.0, 2.0, 3.0], "float32"), since=9, until=9),
     case("Upsample", "nchw", given([1.0, 2.0, 1.0, 1.0], "float32"), since=9, until=9, fixed=True),
     case("Upsample", "nchw", given([1.0, 1.0, 2.0, 2.0], "float32", constant=False), since=9, until=9),
