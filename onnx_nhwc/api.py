@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from onnx_nhwc import files
 from onnx_nhwc.formats import format_of
+from onnx_nhwc.passes.errors import UsageError
 from onnx_nhwc.passes.pipeline import Options, convert
 from onnx_nhwc.report import Report
 from onnx_nhwc.verification import verify as run_verification

@@ -123,9 +123,12 @@ def _expanded(model: ir.Model) -> ir.Model:
                     node.attributes[name] = ir.from_proto(attribute.default_value)
         names = sorted({node.op_type for node in nodes})
         proto = onnx.shape_inference.infer_shapes(to_proto(model))
-        proto = onnx.inliner.inline_selected_functions(
-            proto, [("", name) for name in names], inline_schema_functions=True
-        )
+        try:
+            proto = onnx.inliner.inline_selected_functions(
+                proto, [("", name) for name in names], inline_schema_functions=True
+            )
+        except RuntimeError:  # it knows too little of the types; the nodes are reported instead
+            break
         model = files.from_proto(proto)
     return model
 

@@ -32,13 +32,12 @@ def legal(name: str) -> str:
 
 def _module(path: str) -> str:
     """Return the dotted path of the module in a node's scope as torch.onnx writes it."""
-    found = ""
+    parts: list[str] = []
     for part in path.split("/"):
-        if found and part.startswith(f"{found.rsplit('.', 1)[-1]}."):
-            found = f"{found.rpartition('.')[0]}.{part}".lstrip(".")
-        else:
-            found = f"{found}.{part}".lstrip(".")
-    return found
+        if parts and part.startswith(f"{parts[-1]}."):
+            parts.pop()  # torch writes "body/body.0/body.0.1" for the module body.0.1
+        parts.append(part)
+    return ".".join(parts)
 
 
 class Names:

@@ -1,0 +1,113 @@
+"""Exporting to Keras and running the result beside its source: what the Keras tests share."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+from onnx_nhwc.comparison import compare
+from onnx_nhwc.passes.pipeline import Options
+from tests.models.catalogue import Case
+from tests.running import Session
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    keras = pytest.importorskip("keras")
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        if not tf.config.list_logical_devices():
+            raise RuntimeError
+        tf.get_logger().setLevel("ERROR")
+    from onnx_nhwc.keras.api import Exported, export, load
+    from onnx_nhwc.keras.checking import runner
+    from onnx_nhwc.keras.export import UnsupportedNodes, io_name
+
+Feeds = dict[str, NDArray[Any]]
+SAMPLES = 3
+
+UNSUPPORTED = {
+    "torch/cvt.dynamo.hw": "splits by sizes that are computed",
+    "torch/cvt.ts.hw": "slices up to an end that is computed",
+    "torch/detr.ts.batch": "reshapes to a size that no value has",
+    "torch/detr.ts.hw": "reshapes to a size that no value has",
+    "torch/unet_transposed.dynamo.hw": "pads by amounts that are computed",
+    "torch/unet_transposed.ts.hw": "pads by amounts that are computed",
+}
+"""Networks of the catalogue that Keras cannot express while their sizes are dynamic."""
+
+
+def exported(model: onnx.ModelProto, **options: Any) -> Exported:
+    free = options.pop("free", True)
+    return export(load(model), Options(**options), free=free)
+
+
+def stored(result: Exported, feeds: Feeds) -> Feeds:
+    """Inputs of the source as the Keras model reads them."""
+    perms = result.summary.inputs
+    return {
+        io_name(name): np.ascontiguousarray(np.transpose(x, perms.get(name, range(x.ndim))))
+        for name, x in feeds.items()
+    }
+
+
+def run(result: Exported, feeds: Feeds, names: list[str]) -> list[NDArray[Any]]:
+    return runner(result.model, [io_name(name) for name in names])(stored(result, feeds))
+
+
+def differences(result: Exported, names: list[str], expected: Any, actual: Any) -> list[str]:
+    compared = (
+        compare(name, a, b, result.summary.outputs.get(name))
+        for name, a, b in zip(names, expected, actual, strict=True)
+    )
+    return [f"output '{c.name}' differs: {c.reason}" for c in compared if not c.ok]
+
+
+def wrong(case: Case, result: Exported, model: onnx.ModelProto) -> list[str]:
+    """Where a Keras model differs from its source, for every choice of sizes, batch 3 included."""
+    session = Session(model)
+    found = []
+    for sizes in range(case.sizes):
+        feeds = case.inputs(seed=1, sizes=sizes)
+        expected = session.run(feeds)
+        found += differences(result, session.names, expected, run(result, feeds, session.names))
+    if result.batch.inputs:
+        samples = [case.inputs(seed=1 + i) for i in range(SAMPLES)]
+        results = [session.run(sample) for sample in samples]
+        together = {
+            name: np.concatenate([s[name] for s in samples])
+            if name in result.batch.inputs
+            else samples[0][name]
+            for name in samples[0]
+        }
+        expected = [
+            np.concatenate(parts, axis=result.batch.outputs[name])
+            for name, parts in zip(session.names, zip(*results, strict=True), strict=True)
+        ]
+        actual = run(result, together, session.names)
+        found += [f"batch 3: {d}" for d in differences(result, session.names, expected, actual)]
+    return found
+
+
+def foreign(model: Any) -> list[str]:
+    """Operations that are not Keras's own, or that hold code."""
+    return [
+        type(op).__name__
+        for op in model.operations
+        if not type(op).__module__.startswith("keras.") or type(op).__name__ == "Lambda"
+    ]
+
+
+def transposes(model: Any) -> int:
+    return sum(type(op).__name__ in ("Transpose", "Permute") for op in model.operations)
+
+
+__all__ = ["UNSUPPORTED", "Exported", "UnsupportedNodes", "keras"]

@@ -1,0 +1,316 @@
+"""Keras models from ONNX: the same results, Keras's own layers, trainable, readable anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import textwrap
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+import onnx_nhwc
+from onnx_nhwc import optimize
+from tests.keras_models import (
+    UNSUPPORTED,
+    Exported,
+    UnsupportedNodes,
+    exported,
+    foreign,
+    keras,
+    stored,
+    transposes,
+    wrong,
+)
+from tests.models.catalogue import CASES, Case, by_name
+from tests.running import Session, converted
+from tests.running import transposes as onnx_transposes
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+CLEAN = Path(__file__).parent / "keras_clean_process.py"
+RECURRENT = {"crnn"}
+"""Keras's recurrent layers take batch first, ONNX's time first: two Transposes each."""
+
+
+def quick(case: Case) -> bool:
+    variant = case.name.split(".", 1)[-1]
+    return case.family == "light" or variant in ("ts.static", "dynamo.batch", "ts.hw", "first.static")
+
+
+CHECKED = [
+    pytest.param(case, id=case.name, marks=[] if quick(case) and not case.heavy else pytest.mark.slow)
+    for case in CASES
+    if case.family in ("torch", "light", "keras") and not case.degenerate
+]
+
+
+@lru_cache(maxsize=2)
+def result(name: str) -> Exported:
+    return exported(by_name(name).load())
+
+
+@pytest.mark.parametrize("case", CHECKED)
+def test_a_network_computes_the_same(case: Case) -> None:
+    if case.name in UNSUPPORTED:
+        with pytest.raises(UnsupportedNodes):
+            result(case.name)
+        return
+    assert wrong(case, result(case.name), case.load()) == []
+
+
+@pytest.mark.parametrize("case", CHECKED)
+def test_a_network_is_made_of_what_keras_has(case: Case) -> None:
+    """No class of ours, no Lambda, no Transpose that the functions dialect does not hold."""
+    if case.name in UNSUPPORTED:
+        pytest.skip(UNSUPPORTED[case.name])
+    model = result(case.name).model
+    assert foreign(model) == []
+    if case.name.split("/")[1].split(".")[0] not in RECURRENT:
+        functions, _ = converted(case.load())
+        assert transposes(model) <= len(onnx_transposes(functions))
+
+
+def test_a_batch_that_was_fixed_is_free() -> None:
+    for name in ("resnet_basic", "vit", "swin", "yolov8", "diffusion_unet", "detr"):
+        model = result(f"torch/{name}.ts.static").model
+        assert {tensor.shape[0] for tensor in model.inputs} == {None}
+
+
+# --------------------------------------------------------------------------- files and backends
+
+TRAVELLERS = [
+    "torch/resnet_basic.ts.batch",
+    "torch/mobilenetv3.ts.static",
+    "torch/convnext.ts.batch",
+    "torch/densenet.dynamo.batch",
+    "torch/shufflenetv2.ts.static",
+    "torch/grouped_transposed.ts.batch",
+    "torch/unet_bilinear.ts.batch",
+    "torch/super_resolution.ts.batch",
+    "torch/vit.ts.static",
+    "torch/swin.ts.static",
+    "torch/detr.ts.static",
+    "torch/crnn.ts.batch",
+    "torch/yolov8.ts.static",
+    "torch/segment3d.ts.batch",
+    "torch/waveform.ts.static",
+]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of saved models, with inputs and the source's outputs for each."""
+    folder = tmp_path_factory.mktemp("saved")
+    notes = {}
+    for index, name in enumerate(TRAVELLERS):
+        case = by_name(name)
+        session = Session(case.load())
+        feeds = case.inputs(seed=1)
+        one = result(name)
+        one.model.save(folder / f"{index}.keras")
+        arrays = {f"in {k}": v for k, v in stored(one, feeds).items()}
+        for output, value in zip(session.names, session.run(feeds), strict=True):
+            arrays[f"out {output}"] = np.transpose(value, one.summary.outputs[output])
+        np.savez(folder / f"{index}.npz", **arrays)
+        notes[index] = {"name": name, "layers": [op.name for op in one.model.operations]}
+    (folder / "notes.json").write_text(json.dumps(notes))
+    return folder
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_a_clean_process_loads_them(backend: str, saved: Path, tmp_path: Path) -> None:
+    """Safe mode, another process, another folder, without this package."""
+    pytest.importorskip(backend)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    environment |= {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [sys.executable, str(CLEAN), str(saved)],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report == {name: "" for name in TRAVELLERS}
+
+
+def test_the_command_line_writes_them(tmp_path: Path) -> None:
+    source = tmp_path / "in.onnx"
+    onnx.save(by_name("torch/resnet_basic.ts.static").load(), source)
+    for name in ("out.keras", "out.tflite", "saved_model"):
+        assert optimize.main([str(source), str(tmp_path / name), "-q"]) == 0
+        assert (tmp_path / name).exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "in.onnx", "out.keras", "out.tflite", "saved_model",
+    ]  # fmt: skip
+
+
+def test_nothing_is_written_if_it_differs(tmp_path: Path) -> None:
+    source = tmp_path / "in.onnx"
+    onnx.save(by_name("torch/resnet_basic.ts.static").load(), source)
+    command = [str(source), str(tmp_path / "out.keras"), "-q", "--rtol", "0", "--atol", "0"]
+    assert optimize.main(command) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["in.onnx"]
+
+
+def test_importing_the_package_imports_no_keras() -> None:
+    code = "import sys, onnx_nhwc; onnx_nhwc.to_keras; assert 'keras' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---------------------------------------------------------------------------------- training
+
+
+@pytest.mark.parametrize("name", ["resnet_basic", "convnext", "vit"])
+def test_a_step_of_training_lowers_the_loss(name: str) -> None:
+    case = by_name(f"torch/{name}.ts.batch")
+    model = exported(case.load()).model
+    keras.utils.set_random_seed(0)
+    shape = tuple(size or 32 for size in model.inputs[0].shape[1:])
+    x = np.random.default_rng(0).standard_normal((8, *shape), np.float32)
+    classes = model.outputs[0].shape[-1]
+    y = np.arange(8) % classes
+    model.compile(
+        keras.optimizers.SGD(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    history = model.fit(x, y, batch_size=8, epochs=3, shuffle=False, verbose=0)
+    losses = history.history["loss"]
+    assert losses[-1] < losses[0]
+
+
+def test_every_parameter_is_trainable() -> None:
+    """As many trainable numbers as the source holds, moving statistics apart."""
+    for name in ("resnet_bottleneck.dynamo.batch", "convnext.ts.batch", "vit.ts.batch"):
+        model = by_name(f"torch/{name}").load()
+        statistics = {
+            name
+            for node in model.graph.node
+            if node.op_type == "BatchNormalization"
+            for name in node.input[3:]
+        }
+        wanted = sum(
+            int(np.prod(tensor.dims))
+            for tensor in model.graph.initializer
+            if tensor.data_type == TensorProto.FLOAT and tensor.name not in statistics
+            if np.prod(tensor.dims) > 1
+        )
+        weights = exported(model).model.trainable_weights
+        assert sum(int(np.prod(w.shape)) for w in weights) == wanted
+
+
+# ------------------------------------------------------------------------------ names, settings
+
+
+def test_layers_are_called_as_the_nodes_were() -> None:
+    for variant in ("ts.static", "dynamo.static"):  # scopes of modules, names of weights
+        names = {layer.name for layer in result(f"torch/resnet_basic.{variant}").model.layers}
+        assert {"0_0_0", "1_body_0_0", "2_skip_0", "5_tail_1"} <= names
+    model = result("torch/resnet_basic.ts.static").model
+    source = by_name("torch/resnet_basic.ts.static").load()
+    assert model.inputs[0].name == source.graph.input[0].name
+    assert model.output_names == [source.graph.output[0].name]
+    loaded = [op.name for op in keras.Model.from_config(model.get_config()).operations]
+    assert loaded == [op.name for op in model.operations]
+
+
+def test_global_settings_neither_matter_nor_change() -> None:
+    settings = keras.config
+    before = settings.image_data_format(), settings.floatx(), settings.dtype_policy()
+    state = random.getstate()
+    case = by_name("torch/resnet_basic.ts.batch")
+    try:
+        settings.set_image_data_format("channels_first")
+        settings.set_floatx("float16")
+        settings.set_dtype_policy("mixed_float16")
+        policy = settings.dtype_policy()
+        one = exported(case.load())
+        assert settings.image_data_format() == "channels_first"
+        assert settings.floatx() == "float16"
+        assert settings.dtype_policy() is policy
+        assert random.getstate() == state
+        assert wrong(case, one, case.load()) == []
+    finally:
+        settings.set_image_data_format(before[0])
+        settings.set_floatx(before[1])
+        settings.set_dtype_policy(before[2])
+
+
+def model_of(nodes: list[onnx.NodeProto], weights: dict[str, Any], **shapes: Any) -> onnx.ModelProto:
+    """A small model from ``x`` to ``y``; shapes and the type by keyword."""
+    dtype = shapes.pop("dtype", TensorProto.FLOAT)
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("x", dtype, shapes["x"])],
+        [helper.make_tensor_value_info("y", dtype, shapes.get("y"))],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+def test_one_error_names_all_that_cannot_be_expressed() -> None:
+    nodes = [
+        helper.make_node("NonZero", ["x"], ["a"], name="first"),
+        helper.make_node("Cast", ["a"], ["b"], to=TensorProto.FLOAT),
+        helper.make_node("Relu", ["b"], ["c"]),
+        helper.make_node("RandomNormalLike", ["x"], ["d"], name="second"),
+        helper.make_node("ReduceSum", ["c"], ["e"], keepdims=0),
+        helper.make_node("Add", ["d", "e"], ["y"]),
+    ]
+    with pytest.raises(UnsupportedNodes) as caught:
+        exported(model_of(nodes, {}, x=[2, 3], y=[2, 3]))
+    assert [name for name, _ in caught.value.nodes] == ["NonZero 'first'", "RandomNormalLike 'second'"]
+    assert "2 of the model's 6 nodes" in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_a_model_keeps_its_type(dtype: str) -> None:
+    kernel = np.random.default_rng(0).standard_normal((4, 3, 3, 3)).astype(dtype)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], pads=[1, 0, 0, 1]),
+        helper.make_node("Relu", ["a"], ["y"]),
+    ]
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    source = model_of(nodes, {"w": kernel}, x=[2, 3, 8, 9], y=[2, 4, 7, 8], dtype=kind)
+    one = exported(source)
+    x = np.random.default_rng(1).standard_normal((2, 3, 8, 9)).astype(dtype)
+    y = np.asarray(one.model(np.transpose(x, (0, 2, 3, 1))))
+    assert y.dtype == dtype
+    assert {w.dtype for w in one.model.weights} == {dtype}
+    wanted = np.transpose(ReferenceEvaluator(source).run(None, {"x": x})[0], (0, 2, 3, 1))
+    tolerance = 1e-12 if dtype == "float64" else 1e-2
+    np.testing.assert_allclose(y, wanted, rtol=tolerance, atol=tolerance)
+
+
+def test_without_keras_the_message_says_what_to_install() -> None:
+    code = """
+        import sys
+        sys.modules["keras"] = None
+        import onnx_nhwc
+        try:
+            onnx_nhwc.to_keras("x.onnx")
+        except onnx_nhwc.UsageError as error:
+            assert "onnx-nhwc[keras]" in str(error), error
+        else:
+            raise AssertionError
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+
+
+def test_to_keras_takes_a_path_and_leaves_models_alone(tmp_path: Path) -> None:
+    model = by_name("torch/resnet_basic.ts.batch").load()
+    before = model.SerializeToString(deterministic=True)
+    onnx.save(model, tmp_path / "in.onnx")
+    a, b = onnx_nhwc.to_keras(model), onnx_nhwc.to_keras(tmp_path / "in.onnx")
+    assert model.SerializeToString(deterministic=True) == before
+    assert [w.path for w in a.weights] == [w.path for w in b.weights]
+    for v, w in zip(a.weights, b.weights, strict=True):
+        np.testing.assert_array_equal(np.asarray(v), np.asarray(w))
