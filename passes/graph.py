@@ -96,6 +96,15 @@ def set_attribute(node: ir.Node, name: str, value: Any) -> None:
         node.attributes[name] = ir.convenience.convert_attribute(name, value)
 
 
+def state_type(node: ir.Node) -> None:
+    """Write a CastLike as the Cast that it is, where the type is known."""
+    like = input_at(node, 1) if node.op_type == "CastLike" and node.domain in STANDARD else None
+    if like is not None and like.dtype is not None:
+        node.op_type = "Cast"
+        node.resize_inputs(1)
+        set_attribute(node, "to", int(like.dtype))
+
+
 def set_input(node: ir.Node, index: int, value: ir.Value | None) -> None:
     """Put a value at an input, growing the list of inputs where it is shorter."""
     if index >= len(node.inputs):
@@ -178,7 +187,7 @@ def ir_shape(shape: Sequence[Dim]) -> ir.Shape:
 
 def remove_dead(model: ir.Model) -> None:
     """Remove nodes and initializers that nothing reads any more."""
-    for graph in list(model.graphs()):
+    for graph in reversed(list(model.graphs())):  # what bodies read of the graph around them, first
         for node in reversed(graph):
             if not any(value.uses() or value.is_graph_output() for value in node.outputs):
                 graph.remove(node, safe=True)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import ShapeInferencePass
 
 from . import graph as g
 from .layout import Dim, Shape
@@ -28,56 +24,70 @@ REFUSALS = (
 """What onnx raises where it cannot tell."""
 
 
+LARGE = 1024
+"""Bytes; the values of larger constants say nothing of sizes."""
+
+
 def infer_model(model: ir.Model) -> None:
     """Let onnx fill in types and shapes, as far as it can."""
-    containers = [(value, value.shape) for value in _mark_containers(model.graph)]
-    level = logging.getLogger("onnx_ir").level
-    logging.getLogger("onnx_ir").setLevel(logging.ERROR)
     try:
-        ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+        proto = _without_weights(model)
+        inferred = onnx.shape_inference.infer_shapes(
+            proto, check_type=False, strict_mode=False, data_prop=True
+        )
     except REFUSALS:
-        pass  # the declared shapes and the rule table remain
+        return  # the declared shapes and the rule table remain
+    _take(model.graph, inferred.graph)
+
+
+def _without_weights(model: ir.Model) -> onnx.ModelProto:
+    """The model as a message, its large constants as inputs of known size."""
+    constants = model.graph.initializers
+    kept = dict(constants)
+    large = [v for v in kept.values() if v.const_value is not None and v.const_value.nbytes > LARGE]
+    for value in large:
+        del constants[value.name or ""]
+    try:
+        proto = ir.to_proto(model)
     finally:
-        logging.getLogger("onnx_ir").setLevel(level)
-    for value, shape in containers:
-        value.shape = shape
-        if value.dtype == ir.DataType.UNDEFINED:
-            value.type = None
+        constants.clear()
+        constants.update(kept)
+    listed = {value.name for value in proto.graph.input}
+    for value in large:
+        if value.name not in listed and value.const_value is not None:
+            tensor = value.const_value
+            sizes = tensor.shape.numpy()
+            proto.graph.input.append(
+                onnx.helper.make_tensor_value_info(value.name or "", tensor.dtype, sizes)
+            )
+    return proto
 
 
-def _mark_containers(graph: ir.Graph) -> Iterator[ir.Value]:
-    """Say which values are sequences or optionals: onnx_ir takes all that is inferred for tensors."""
-    for node in graph:
-        for body in g.subgraphs(node):
-            yield from _mark_containers(body)
-        for index, output in enumerate(node.outputs):
-            if output.type is None:
-                output.type = _container(node, index)
-            if not isinstance(output.type, ir.TensorType | None):
-                yield output
+def _take(graph: ir.Graph, told: onnx.GraphProto) -> None:
+    """Note what inference tells of a graph, which has the nodes of ``told`` in the same order."""
+    types = {value.name: value.type for value in (*told.input, *told.value_info, *told.output)}
+    for value in graph.inputs:
+        _note(value, types.get(value.name or ""))
+    for node, written in zip(graph, told.node, strict=True):
+        for value in node.outputs:
+            _note(value, types.get(value.name or ""))
+        bodies = [a.g for a in written.attribute if a.HasField("g")]
+        bodies += [body for a in written.attribute for body in a.graphs]
+        for inner, body in zip(g.subgraphs(node), bodies, strict=True):
+            _take(inner, body)
 
 
-def _container(node: ir.Node, index: int) -> ir.TypeProtocol | None:
-    """The type of an output that is a sequence or an optional, as far as the operator tells."""
-    if node.domain not in g.STANDARD or not onnx.defs.has(node.op_type):
-        return None
-    ports = onnx.defs.get_schema(node.op_type).outputs
-    allowed = ports[min(index, len(ports) - 1)].types if ports else set()
-    source = node.inputs[0].type if node.inputs and node.inputs[0] is not None else None
-    element = source or ir.TensorType(ir.DataType.UNDEFINED)
-    if allowed and all(name.startswith("seq(") for name in allowed):
-        return source if isinstance(source, ir.SequenceType) else ir.SequenceType(element)
-    if allowed and all(name.startswith("optional(") for name in allowed):
-        return ir.OptionalType(g.attribute(node, "type") or element)
-    passed: list[ir.TypeProtocol | None] = []
-    if node.op_type == "Identity":
-        passed = [source]
-    elif node.op_type == "OptionalGetElement" and isinstance(source, ir.OptionalType):
-        passed = [source.elem_type]
-    elif node.op_type in ("If", "Loop"):
-        place = index + (node.op_type == "Loop")
-        passed = [body.outputs[place].type for body in g.subgraphs(node) if place < len(body.outputs)]
-    return next((t for t in passed if not isinstance(t, ir.TensorType | None)), None)
+def _note(value: ir.Value, told: onnx.TypeProto | None) -> None:
+    if told is None:
+        return
+    try:
+        kind = ir.serde.deserialize_type_proto_for_type(told)
+    except (ValueError, NotImplementedError):  # a sequence of it does not know what, a map
+        return
+    if kind is not None and kind.dtype != ir.DataType.UNDEFINED:
+        value.type = kind
+    if told.HasField("tensor_type") and told.tensor_type.HasField("shape"):
+        value.shape = ir.serde.deserialize_type_proto_for_shape(told)
 
 
 def infer_node(node: ir.Node, inputs: tuple[Shape | None, ...]) -> list[Shape | None]:

@@ -146,6 +146,7 @@ def _carry_ranks(node: ir.Node, body: ir.Graph, shapes: Shapes) -> None:
 
 def _fold(node: ir.Node, shapes: Shapes, edits: g.Edits) -> bool:
     """Put constants in the place of what is known already."""
+    g.state_type(node)
     found = evaluate(node) if foldable(node) else None
     if found is None:
         known = arithmetic(Site.of(node, shapes.shape, shapes.values), shapes.values)
