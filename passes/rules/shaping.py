@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import onnx_ir as ir
 
 from .. import graph as g
 from ..layout import ONE, Shape
@@ -260,6 +261,7 @@ def move_shape(move: Move) -> None:
     for name in ("start", "end"):
         g.set_attribute(move.node, name, None)
     whole = move.emit("Shape", [move.node.inputs[0]])
+    whole.shape, whole.dtype = ir.Shape([len(move.x.groups)]), ir.DataType.INT64
     move.node.op_type = "Gather"
     g.set_input(move.node, 0, whole)
     g.set_input(move.node, 1, move.edits.constant(stored, "axes"))
