@@ -60,9 +60,7 @@ def run(folder: Path, *arguments: str, src: str = "in.onnx", dst: str = "out.onn
 
 @pytest.mark.parametrize("dialect", ["functions", "standard"])
 @pytest.mark.parametrize("to", ["channels-last", "channels-first"])
-def test_a_conversion(
-    folder: Path, capsys: pytest.CaptureFixture[str], dialect: str, to: str
-) -> None:
+def test_a_conversion(folder: Path, capsys: pytest.CaptureFixture[str], dialect: str, to: str) -> None:
     assert run(folder, "--dialect", dialect, "--to", to) == 0
     output = capsys.readouterr()
     assert "verified" in output.out
@@ -165,9 +163,7 @@ def test_networks_of_the_onnx_package(folder: Path, name: str) -> None:
 # --------------------------------------------------------------------------------- what does not
 
 
-def expect(
-    folder: Path, capsys: pytest.CaptureFixture[str], status: int, message: str, result: int
-) -> None:
+def expect(folder: Path, capsys: pytest.CaptureFixture[str], status: int, message: str, result: int) -> None:
     """One line on stderr, the right status, and nothing else has changed."""
     output = capsys.readouterr()
     assert message in output.err
@@ -222,9 +218,7 @@ def test_wrong_options(
         ("savedmodel", "cannot be read yet"),
     ],
 )
-def test_wrong_inputs(
-    folder: Path, capsys: pytest.CaptureFixture[str], src: str, message: str
-) -> None:
+def test_wrong_inputs(folder: Path, capsys: pytest.CaptureFixture[str], src: str, message: str) -> None:
     (folder / "folder.onnx").mkdir()
     expect(folder, capsys, 2, message, run(folder, src=src))
 
@@ -238,9 +232,7 @@ def test_wrong_inputs(
         ("out.txt", "'.txt' is not known"),
     ],
 )
-def test_wrong_outputs(
-    folder: Path, capsys: pytest.CaptureFixture[str], dst: str, message: str
-) -> None:
+def test_wrong_outputs(folder: Path, capsys: pytest.CaptureFixture[str], dst: str, message: str) -> None:
     (folder / "folder.onnx").mkdir()
     expect(folder, capsys, 2, message, run(folder, dst=dst))
 
@@ -306,14 +298,10 @@ def test_verification_failure(
     assert run(folder, "-q", "--no-verify") == 0
 
 
-def test_a_network_that_onnxruntime_does_not_know(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_network_that_onnxruntime_does_not_know(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = small_network()
     model.graph.node[1].domain = "strange"
-    model.graph.value_info.append(
-        helper.make_tensor_value_info("b", TensorProto.FLOAT, [1, 5, 13, 11])
-    )
+    model.graph.value_info.append(helper.make_tensor_value_info("b", TensorProto.FLOAT, [1, 5, 13, 11]))
     model.opset_import.append(helper.make_opsetid("strange", 1))
     onnx.save(model, folder / "in.onnx")
     expect(folder, capsys, 1, "--no-verify", run(folder))

@@ -24,8 +24,7 @@ def make_model(*weights: np.ndarray, **kwargs: object) -> onnx.ModelProto:
     """A chain of Adds, one for each weight."""
     names = [f"w{i}" for i in range(len(weights))]
     nodes = [
-        helper.make_node("Add", [f"y{i - 1}" if i else "x", name], [f"y{i}"])
-        for i, name in enumerate(names)
+        helper.make_node("Add", [f"y{i - 1}" if i else "x", name], [f"y{i}"]) for i, name in enumerate(names)
     ]
     out = f"y{len(names) - 1}"
     shape = np.broadcast_shapes((1,), *(w.shape for w in weights))
@@ -111,16 +110,12 @@ def test_a_relaid_weight_is_written_in_its_new_order(tmp_path: Path, external: b
     assert value.const_value is not None
     value.const_value = permuted(value.const_value, (2, 3, 1, 0))
     write(model, tmp_path / "out.onnx", external)
-    np.testing.assert_array_equal(
-        weights_of(tmp_path / "out.onnx")["w0"], large().transpose(2, 3, 1, 0)
-    )
+    np.testing.assert_array_equal(weights_of(tmp_path / "out.onnx")["w0"], large().transpose(2, 3, 1, 0))
 
 
 @pytest.mark.parametrize("dtype", ["INT4", "UINT4", "BFLOAT16", "FLOAT8E4M3FN", "BOOL", "INT64"])
 @pytest.mark.parametrize("perm", [(0, 1), (1, 0)])
-def test_every_width_is_written_as_onnx_stores_it(
-    tmp_path: Path, dtype: str, perm: tuple[int, int]
-) -> None:
+def test_every_width_is_written_as_onnx_stores_it(tmp_path: Path, dtype: str, perm: tuple[int, int]) -> None:
     data = np.arange(400 * 301).reshape(400, 301) % 7
     kind = getattr(TensorProto, dtype)
     source = make_model(small())
@@ -145,9 +140,7 @@ def test_pieces_are_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
         assert all(piece.flags.c_contiguous for piece in pieces)
 
 
-def test_a_model_beyond_the_limit_gets_external_data(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_beyond_the_limit_gets_external_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "PROTOBUF_LIMIT", 200_000)
     model = files.from_proto(make_model(large(0), large(1)))
     write(model, tmp_path / "out.onnx")

@@ -33,10 +33,7 @@ def usable(case: Case, y: NDArray[Any]) -> None:
 
 @pytest.mark.parametrize(
     "case",
-    [
-        pytest.param(case, id=case.name, marks=[pytest.mark.slow] if case.heavy else [])
-        for case in CASES
-    ],
+    [pytest.param(case, id=case.name, marks=[pytest.mark.slow] if case.heavy else []) for case in CASES],
 )
 def test_model_is_fit_for_use(case: Case) -> None:
     model = case.load()

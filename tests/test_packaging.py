@@ -14,14 +14,10 @@ def test_every_package_is_listed_and_passes_is_no_top_level_module() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     packages = set(config["options"]["packages"].split())
-    folders = dict(
-        line.split(" = ") for line in config["options"]["package_dir"].strip().splitlines()
-    )
+    folders = dict(line.split(" = ") for line in config["options"]["package_dir"].strip().splitlines())
     assert all(name == "onnx_nhwc" or name.startswith("onnx_nhwc.") for name in packages)
     assert packages == set(folders)
-    sources = {
-        file.parent for top in ("onnx_nhwc", "passes") for file in (ROOT / top).rglob("*.py")
-    }
+    sources = {file.parent for top in ("onnx_nhwc", "passes") for file in (ROOT / top).rglob("*.py")}
     sources = {folder for folder in sources if "onnx_nhwc/passes" not in folder.as_posix()}
     assert {ROOT / folder for folder in folders.values()} == sources
     assert all((folder / "__init__.py").exists() for folder in sources)

@@ -92,8 +92,7 @@ def network(
         if variable > reach and rng.random() < extra:
             uses[variable - int(rng.integers(2, reach + 2))].append(variable)
     values = tuple(
-        Value(weight(), Tap(v, keys[v]), tuple(Tap(use, keys[use]) for use in uses[v]))
-        for v in range(size)
+        Value(weight(), Tap(v, keys[v]), tuple(Tap(use, keys[use]) for use in uses[v])) for v in range(size)
     )
     preference = tuple(tuple(int(key != "last") for key in row) for row in keys)
     return Problem(tuple(map(len, keys)), values, preference)
@@ -156,9 +155,7 @@ def without_elimination(monkeypatch: pytest.MonkeyPatch, program: bool) -> None:
 
 
 @pytest.mark.parametrize("program", [False, True])
-def test_bounds_are_honest_where_elimination_gives_up(
-    monkeypatch: pytest.MonkeyPatch, program: bool
-) -> None:
+def test_bounds_are_honest_where_elimination_gives_up(monkeypatch: pytest.MonkeyPatch, program: bool) -> None:
     without_elimination(monkeypatch, program)
     proven = inexact = 0
     for seed in range(300):

@@ -155,8 +155,7 @@ def test_sizes_that_the_model_does_not_accept_are_skipped() -> None:
     nodes = [helper.make_node("Reshape", ["x", "s"], ["y"])]
     layouts = {"inputs": {}, "outputs": {}}
     models = [
-        model_of(nodes, {"x": ["n", 3, "h", "w"]}, {"y": None}, weights, meta)
-        for meta in (None, layouts)
+        model_of(nodes, {"x": ["n", 3, "h", "w"]}, {"y": None}, weights, meta) for meta in (None, layouts)
     ]
     assert verify(*models).inputs["x"] == (1, 3, 224, 224)
 
@@ -266,9 +265,7 @@ def test_random_numbers_are_no_fault() -> None:
     ]
     moved = [helper.make_node("Abs", ["x"], ["unused"]), *nodes]
     layouts: dict[str, Any] = {"inputs": {}, "outputs": {}}
-    source, converted = (
-        model_of(each, {"x": [5]}, {"y": [5]}, layouts=layouts) for each in (nodes, moved)
-    )
+    source, converted = (model_of(each, {"x": [5]}, {"y": [5]}, layouts=layouts) for each in (nodes, moved))
     with pytest.raises(VerificationError, match="RandomNormalLike 'noise': it draws random"):
         verify(source, converted)
 
@@ -337,8 +334,7 @@ def test_external_data_are_found_node_by_node(tmp_path: Path) -> None:
 def test_a_corrupted_weight_is_found() -> None:
     rng = np.random.default_rng(0)
     weights = {
-        f"w{i}": rng.standard_normal((5, 3 if i == 0 else 5, 3, 3)).astype(np.float32)
-        for i in range(3)
+        f"w{i}": rng.standard_normal((5, 3 if i == 0 else 5, 3, 3)).astype(np.float32) for i in range(3)
     }
     nodes = [
         helper.make_node("Conv", [f"y{i - 1}" if i else "x", f"w{i}"], [f"y{i}"], name=f"conv{i}")
