@@ -35,7 +35,7 @@ _BESIDE = {"GridSample"}
 """Operators whose other operands, too, have a sample per entry of axis 0."""
 
 
-class _Bound(Exception):
+class _BoundError(Exception):
     """The batch does not only pass through; the text says where and why."""
 
 
@@ -63,7 +63,7 @@ def free_batch(model: ir.Model) -> tuple[ir.Model, Freed]:
     try:
         places = _Proof(work, infer(work), inputs).run()
         _check(work, places)
-    except _Bound as error:
+    except _BoundError as error:
         return model, Freed(reason=str(error))
     outputs = {v.name or "": places[v] for v in work.graph.outputs}
     return work, Freed(tuple(v.name or "" for v in inputs), outputs)
@@ -79,7 +79,7 @@ def _check(model: ir.Model, places: dict[ir.Value, int]) -> None:
     for value in model.graph.outputs:
         dims = shapes.shape(value)
         if value in places and (dims is None or dims[places[value]].static):
-            raise _Bound(f"the batch of output '{value.name}' does not follow from the input's")
+            raise _BoundError(f"the batch of output '{value.name}' does not follow from the input's")
 
 
 class _Proof:
@@ -102,16 +102,18 @@ class _Proof:
             self._visit(node)
         for value in self.model.graph.outputs:
             if value not in self.places:
-                raise _Bound(f"output '{value.name}' has no batch")
+                raise _BoundError(f"output '{value.name}' has no batch")
         self._apply()
         return self.places
 
     # --- the proof ---------------------------------------------------------------------------------------
 
     def _visit(self, node: ir.Node) -> None:
-        inside = [v for body in g.subgraphs(node) for n in body.all_nodes() for v in n.inputs if v is not None]
+        inside = [
+            v for body in g.subgraphs(node) for n in body.all_nodes() for v in n.inputs if v is not None
+        ]
         if any(v in self.places for v in inside):
-            raise _Bound(f"{g.describe(node)} computes with it in a body")
+            raise _BoundError(f"{g.describe(node)} computes with it in a body")
         if not any(v in self.places for v in node.inputs if v is not None):
             return
         if node.op_type in ("Shape", "Size") and node.domain in g.STANDARD:
@@ -128,7 +130,7 @@ class _Proof:
         source, output = node.inputs[0], node.outputs[0]
         assert source is not None
         if source not in self.places:
-            raise _Bound(f"{g.describe(node)} takes its target from the batch")
+            raise _BoundError(f"{g.describe(node)} takes its target from the batch")
         place, sizes = self.places[source], self._sizes(source, node)
         for step in steps:
             if isinstance(step, Transpose):
@@ -146,30 +148,30 @@ class _Proof:
     def _sizes(self, value: ir.Value, node: ir.Node) -> list[int]:
         dims = self.shapes.shape(value)
         if dims is None:
-            raise _Bound(f"the sizes that {g.describe(node)} reads are unknown")
+            raise _BoundError(f"the sizes that {g.describe(node)} reads are unknown")
         return [self._number(dim, node) for dim in dims]
 
     def _number(self, dim: Dim, node: ir.Node) -> int:
         if not dim.static:
-            raise _Bound(f"{g.describe(node)} has another size that is not known, '{dim}'")
+            raise _BoundError(f"{g.describe(node)} has another size that is not known, '{dim}'")
         return dim.number
 
     def _recurrent(self, node: ir.Node) -> None:
         if g.attribute(node, "layout", 0):
-            raise _Bound(f"{g.describe(node)} has layout 1")
+            raise _BoundError(f"{g.describe(node)} has layout 1")
         axis, *outputs = _RECURRENT[node.op_type]
         data = node.inputs[0]
         if data is None or self.places.get(data) != axis:
-            raise _Bound(f"{g.describe(node)} has the batch in another axis")
+            raise _BoundError(f"{g.describe(node)} has the batch in another axis")
         for index in (5, 6):
             state = g.input_at(node, index)
             if state is None or state in self.places:
                 continue
             if not _is_zero(state):
-                raise _Bound(f"{g.describe(node)} begins with a state for one sample")
+                raise _BoundError(f"{g.describe(node)} begins with a state for one sample")
             g.set_input(node, index, None)
         if g.input_at(node, 4) is not None:
-            raise _Bound(f"{g.describe(node)} has the length of one sequence")
+            raise _BoundError(f"{g.describe(node)} has the length of one sequence")
         for value, place in zip(node.outputs, outputs, strict=False):
             self.places[value] = place
 
@@ -182,18 +184,18 @@ class _Proof:
             if port is None:
                 if node.op_type in _BESIDE and self.places[value] == 0:
                     continue
-                raise _Bound(f"{name} does not treat the samples alike")
+                raise _BoundError(f"{name} does not treat the samples alike")
             letters.add(port[self.places[value]])
         if len(letters) != 1:
-            raise _Bound(f"{name} joins the batch with another axis")
+            raise _BoundError(f"{name} joins the batch with another axis")
         (letter,) = letters
         if letter in relation.whole | relation.resized and not self._untouched(node, letter):
-            raise _Bound(f"{name} works along the batch")
+            raise _BoundError(f"{name} works along the batch")
         for value, port in zip(node.outputs, relation.outputs, strict=True):
             if not value.name:
                 continue
             if port is None or letter not in port:
-                raise _Bound(f"{name} sums over the batch")
+                raise _BoundError(f"{name} sums over the batch")
             self.places[value] = port.index(letter)
         self._others(node, relation, letter)
 
@@ -260,8 +262,15 @@ class _Proof:
         rank = len(self.shapes.shape(output) or ())
         simple = RULES[node.op_type].rewrite is None and node.op_type not in ("MatMul", "Gemm", "Einsum")
         same = all(len(self.shapes.shape(v) or ()) == rank for v in node.inputs if v in self.places)
-        if dims is None or axis != 0 or len(dims) != rank or not simple or not same or self.places[output] != 0:
-            raise _Bound(f"{g.describe(node)} has an operand for several parts of one sample")
+        if (
+            dims is None
+            or axis != 0
+            or len(dims) != rank
+            or not simple
+            or not same
+            or self.places[output] != 0
+        ):
+            raise _BoundError(f"{g.describe(node)} has an operand for several parts of one sample")
         self.splits.append((node, self._number(dims[0], node)))
 
     # --- the changes -------------------------------------------------------------------------------------
@@ -293,9 +302,7 @@ class _Proof:
 
     def _batch_of(self, node: ir.Node) -> ir.Value:
         """The batch as a vector of one element, computed before ``node``."""
-        shape = self.edits.node(
-            "Shape", [self.inputs[0]], name=f"{node.name}_Shape", insert=node.prepend
-        )
+        shape = self.edits.node("Shape", [self.inputs[0]], name=f"{node.name}_Shape", insert=node.prepend)
         zero = self.edits.constant([0], "axis")
         return self.edits.node(
             "Gather", [shape, zero], {"axis": 0}, name=f"{node.name}_batch", insert=node.prepend
@@ -344,10 +351,14 @@ class _Proof:
     def _resize(self, node: ir.Node) -> None:
         sizes = g.integers(g.input_at(node, 3))
         if sizes is None:
-            raise _Bound(f"{g.describe(node)} computes its sizes")
+            raise _BoundError(f"{g.describe(node)} computes its sizes")
         rest = self.edits.constant(sizes[1:], "sizes")
         target = self.edits.node(
-            "Concat", [self._batch_of(node), rest], {"axis": 0}, name=f"{node.name}_sizes", insert=node.prepend
+            "Concat",
+            [self._batch_of(node), rest],
+            {"axis": 0},
+            name=f"{node.name}_sizes",
+            insert=node.prepend,
         )
         node.replace_input_with(3, target)
 
@@ -361,7 +372,7 @@ def _landing(sizes: list[int], place: int, target: list[int], node: ir.Node) -> 
     before = prod(sizes[:place])
     possible = [j for j in range(len(target)) if prod(target[:j]) == before]
     if not possible:
-        raise _Bound(f"{g.describe(node)} puts other axes around the batch")
+        raise _BoundError(f"{g.describe(node)} puts other axes around the batch")
     return place if place in possible else possible[0]
 
 
@@ -371,7 +382,14 @@ def _is_zero(value: ir.Value) -> bool:
     if tensor is not None:
         return not np.any(tensor.numpy())
     node = value.producer()
-    while node is not None and node.op_type in ("Expand", "Reshape", "Unsqueeze", "Slice", "Gather", "Identity"):
+    while node is not None and node.op_type in (
+        "Expand",
+        "Reshape",
+        "Unsqueeze",
+        "Slice",
+        "Gather",
+        "Identity",
+    ):
         source = node.inputs[0]
         if source is None:
             return False

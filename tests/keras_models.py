@@ -29,7 +29,8 @@ with warnings.catch_warnings():
         tf.get_logger().setLevel("ERROR")
     from onnx_nhwc.keras.api import Exported, export, load
     from onnx_nhwc.keras.checking import runner
-    from onnx_nhwc.keras.export import UnsupportedNodes, io_name
+    from onnx_nhwc.keras.export import UnsupportedNodesError
+    from onnx_nhwc.keras.names import io_name
 
 Feeds = dict[str, NDArray[Any]]
 SAMPLES = 3
@@ -110,4 +111,4 @@ def transposes(model: Any) -> int:
     return sum(type(op).__name__ in ("Transpose", "Permute") for op in model.operations)
 
 
-__all__ = ["UNSUPPORTED", "Exported", "UnsupportedNodes", "keras"]
+__all__ = ["UNSUPPORTED", "Exported", "UnsupportedNodesError", "keras"]

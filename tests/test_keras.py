@@ -23,7 +23,7 @@ from onnx_nhwc import optimize
 from tests.keras_models import (
     UNSUPPORTED,
     Exported,
-    UnsupportedNodes,
+    UnsupportedNodesError,
     exported,
     foreign,
     keras,
@@ -62,7 +62,7 @@ def result(name: str) -> Exported:
 @pytest.mark.parametrize("case", CHECKED)
 def test_a_network_computes_the_same(case: Case) -> None:
     if case.name in UNSUPPORTED:
-        with pytest.raises(UnsupportedNodes):
+        with pytest.raises(UnsupportedNodesError):
             result(case.name)
         return
     assert wrong(case, result(case.name), case.load()) == []
@@ -139,7 +139,7 @@ def test_a_clean_process_loads_them(backend: str, saved: Path, tmp_path: Path) -
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     report = json.loads(done.stdout.splitlines()[-1])
-    assert report == {name: "" for name in TRAVELLERS}
+    assert report == dict.fromkeys(TRAVELLERS, "")
 
 
 def test_the_command_line_writes_them(tmp_path: Path) -> None:
@@ -178,9 +178,7 @@ def test_a_step_of_training_lowers_the_loss(name: str) -> None:
     x = np.random.default_rng(0).standard_normal((8, *shape), np.float32)
     classes = model.outputs[0].shape[-1]
     y = np.arange(8) % classes
-    model.compile(
-        keras.optimizers.SGD(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    )
+    model.compile(keras.optimizers.SGD(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     history = model.fit(x, y, batch_size=8, epochs=3, shuffle=False, verbose=0)
     losses = history.history["loss"]
     assert losses[-1] < losses[0]
@@ -265,7 +263,7 @@ def test_one_error_names_all_that_cannot_be_expressed() -> None:
         helper.make_node("ReduceSum", ["c"], ["e"], keepdims=0),
         helper.make_node("Add", ["d", "e"], ["y"]),
     ]
-    with pytest.raises(UnsupportedNodes) as caught:
+    with pytest.raises(UnsupportedNodesError) as caught:
         exported(model_of(nodes, {}, x=[2, 3], y=[2, 3]))
     assert [name for name, _ in caught.value.nodes] == ["NonZero 'first'", "RandomNormalLike 'second'"]
     assert "2 of the model's 6 nodes" in str(caught.value)

@@ -43,9 +43,7 @@ def _safe(first: Sizes, second: Sizes) -> bool:
     if not long or sum(second[i] is not None for i in long) > 1:
         return True
     if second[-1] is not None and second[-1] > 1:
-        return first[-1] == second[-1] or second[-1] not in (first[1], None) and (
-            first[1] is not None
-        )
+        return first[-1] == second[-1] or (second[-1] not in (first[1], None) and (first[1] is not None))
     if len(long) == 1 and second[long[0]] is not None:
         size = second[long[0]]
         known = first[1] is not None and first[-1] is not None

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from keras import layers, ops
 
-from onnx_nhwc.keras.values import Array, Constant, Unsupported
+from onnx_nhwc.keras.values import Array, Constant, UnsupportedError
 from onnx_nhwc.passes import graph as g
 from onnx_nhwc.passes.layout import Dim
 
@@ -43,7 +43,7 @@ def dtype_name(dtype: ir.DataType | None) -> str:
         },
     }
     if dtype is None or dtype not in names:
-        raise Unsupported(f"Keras has no tensors of type {dtype.name if dtype else 'unknown'}")
+        raise UnsupportedError(f"Keras has no tensors of type {dtype.name if dtype else 'unknown'}")
     return names[dtype]
 
 
@@ -93,7 +93,7 @@ class Call:
 
     def value(self, index: int) -> ir.Value:
         if not self.has(index):
-            raise Unsupported(f"its input {index} is missing")
+            raise UnsupportedError(f"its input {index} is missing")
         value = self.values[index]
         assert value is not None
         return value
@@ -121,7 +121,7 @@ class Call:
         """An input that has to be known now."""
         found = self.constant(index)
         if found is None:
-            raise Unsupported(f"its {what or f'input {index}'} is computed at run time")
+            raise UnsupportedError(f"its {what or f'input {index}'} is computed at run time")
         return found.array
 
     def integers(self, name: str, index: int | None = None) -> list[int] | None:
@@ -143,7 +143,7 @@ class Call:
         """The sizes of an input."""
         found = self.exporter.dims(self.value(index))
         if found is None:
-            raise Unsupported(f"the rank of its input '{self.value(index).name}' is unknown")
+            raise UnsupportedError(f"the rank of its input '{self.value(index).name}' is unknown")
         return found
 
     def shape(self, index: int) -> tuple[int | None, ...]:
@@ -155,7 +155,7 @@ class Call:
         """The sizes of an input, all of which have to be known."""
         shape = self.shape(index)
         if any(size is None for size in shape):
-            raise Unsupported(f"it needs to know the size of '{self.value(index).name}'")
+            raise UnsupportedError(f"it needs to know the size of '{self.value(index).name}'")
         return tuple(size for size in shape if size is not None)
 
     def rank(self, index: int) -> int:
@@ -206,7 +206,7 @@ class Call:
         """What loads a constant input, changed."""
         found = self.constant(index)
         if found is None:
-            raise Unsupported(f"its input {index} is no constant")
+            raise UnsupportedError(f"its input {index} is no constant")
         load = found.load
         return lambda: change(load())
 

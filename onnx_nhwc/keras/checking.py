@@ -85,8 +85,7 @@ def check(
     }
     actual = run([legal(name) for name in names])(stored)
     compared = tuple(
-        _compared(name, a, b, summary, rtol, atol)
-        for name, a, b in zip(names, expected, actual, strict=True)
+        _compared(name, a, b, summary, rtol, atol) for name, a, b in zip(names, expected, actual, strict=True)
     )
     used = {name: tuple(value.shape) for name, value in fed.items()}
     return Verification(compared, used, "", seconds=time.perf_counter() - start)
@@ -143,7 +142,7 @@ def _take(feeds: Any, index: int) -> Any:
 def _compared(
     name: str, a: Any, b: Any, summary: Summary, rtol: float | None, atol: float | None
 ) -> Comparison:
-    if isinstance(a, np.ndarray) and a.dtype.kind == b.dtype.kind and a.dtype != b.dtype:
-        if a.dtype.itemsize == 8 and keras.backend.backend() == "jax":
-            b = b.astype(a.dtype)  # JAX has no 64-bit types unless it is told to
+    narrow = isinstance(a, np.ndarray) and a.dtype.kind == b.dtype.kind and a.dtype != b.dtype
+    if narrow and a.dtype.itemsize == 8 and keras.backend.backend() == "jax":
+        b = b.astype(a.dtype)  # JAX has no 64-bit types unless it is told to
     return compare(name, a, b, summary.outputs.get(name), rtol=rtol, atol=atol)

@@ -8,7 +8,7 @@ import onnx_ir as ir
 from keras import ops
 
 from onnx_nhwc.keras.call import Call
-from onnx_nhwc.keras.values import Unsupported
+from onnx_nhwc.keras.values import UnsupportedError
 
 __all__ = ["if_"]
 
@@ -25,7 +25,7 @@ def if_(call: Call) -> Any:
     for a, b in zip(_evaluated(call, then), _evaluated(call, other), strict=True):
         x, y = call.exporter.symbolic(a), call.exporter.symbolic(b)
         if tuple(x.shape) != tuple(y.shape) or None in x.shape[1:]:
-            raise Unsupported("its branches give results of different shapes")
+            raise UnsupportedError("its branches give results of different shapes")
         results.append(ops.where(condition, x, y))
     return results
 

@@ -10,7 +10,7 @@ from keras import layers, ops
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call
 from onnx_nhwc.keras.padding import Window, crop, pad_image, subsample
-from onnx_nhwc.keras.values import Unsupported
+from onnx_nhwc.keras.values import UnsupportedError
 
 __all__ = ["conv", "conv_integer", "conv_transpose"]
 
@@ -70,7 +70,7 @@ def conv(call: Call) -> Any:
 
 def _known(window: Window) -> list[tuple[int, int]]:
     if any(a < 0 for a, _ in window.pads):
-        raise Unsupported("it needs to know the image's size")
+        raise UnsupportedError("it needs to know the image's size")
     return window.pads
 
 
@@ -79,7 +79,7 @@ def _run(call: Call, layer: Any, x: Any, load: Any) -> Any:
     call.assign(layer.kernel, load)
     if layer.use_bias:
         if call.constant(2) is None:
-            raise Unsupported("its bias is computed at run time")
+            raise UnsupportedError("its bias is computed at run time")
         call.assign(layer.bias, call.loader(2))
     return y
 
@@ -93,7 +93,7 @@ def convolve(call: Call, x: Any, kernel: Any, bias: Any = None) -> Any:
     """The convolution that ``call`` describes, of operands of any kind."""
     *size, _, _ = kernel.shape
     if any(k is None for k in size):
-        raise Unsupported("it needs to know its kernel's size")
+        raise UnsupportedError("it needs to know its kernel's size")
     window = Window.of(call, size)
     skip = [1] * len(size)
     if max(window.strides) > 1 and max(window.dilations) > 1:
@@ -160,9 +160,7 @@ def _output_padding(size: list[int], strides: list[int], extra: list[int]) -> An
     return tuple(extra) if len(extra) > 1 else extra[0]
 
 
-def _placement(
-    call: Call, size: list[int]
-) -> tuple[list[int], list[int], list[tuple[int, int]], list[int]]:
+def _placement(call: Call, size: list[int]) -> tuple[list[int], list[int], list[tuple[int, int]], list[int]]:
     """Strides, dilations, what to cut from the full result, and what to add behind it."""
     n = len(size)
     strides = list(call.attribute("strides") or [1] * n)
@@ -176,7 +174,7 @@ def _placement(
         for axis in range(n):
             given = call.shape(0)[1 + axis]
             if given is None and wanted is not None:
-                raise Unsupported("output_shape needs to know the image's size")
+                raise UnsupportedError("output_shape needs to know the image's size")
             length = given or 1
             target = wanted[-n:][axis] if wanted is not None else length * strides[axis]
             total = strides[axis] * (length - 1) + more[axis] + extents[axis] - target
@@ -199,8 +197,8 @@ def stuff(x: Any, strides: list[int]) -> Any:
             continue
         size = x.shape[axis]
         if size is None:
-            raise Unsupported("strides with dilations need to know the image's size")
-        shape = (-1, *[s for s in x.shape[1 : axis + 1]], 1, *x.shape[axis + 1 :])
+            raise UnsupportedError("strides with dilations need to know the image's size")
+        shape = (-1, *list(x.shape[1 : axis + 1]), 1, *x.shape[axis + 1 :])
         pads = [(0, 0)] * len(shape)
         pads[axis + 1] = (0, stride - 1)
         wide = ops.pad(ops.reshape(x, shape), pads)
@@ -248,7 +246,7 @@ def _transpose_computed(call: Call) -> Any:
     ``keras.ops.conv_transpose`` mixes up its arguments when it is part of a functional model.
     """
     kernel = call.tensor(1)
-    *size, filters, channels = kernel.shape
+    *size, _filters, _channels = kernel.shape
     group = call.attribute("group", 1)
     strides, dilations, crops, extra = _placement(call, list(size))
     x = stuff(call.tensor(0), strides)

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from keras import ops
 
 from onnx_nhwc.keras.arithmetic import plus
-from onnx_nhwc.keras.values import Constant, Unsupported
+from onnx_nhwc.keras.values import Constant, UnsupportedError
 from onnx_nhwc.passes.layout import Dim
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Sizes:
             return found
         parts = [self._axis(Dim(1, (symbol,))) for symbol in dim.symbols]
         if any(part is None for part in parts) or len(parts) + dim.number == 2:
-            raise Unsupported(f"the size '{dim}' cannot be read from any value")
+            raise UnsupportedError(f"the size '{dim}' cannot be read from any value")
         total = np.zeros(dim.number, np.int32)
         for part in parts:
             total = ops.reshape(plus(ops.expand_dims(part, 1), total), (-1,))
@@ -98,8 +98,10 @@ class Sizes:
         for i, dim in enumerate(dims):
             shape = [1] * len(dims)
             shape[i] = -1
-            zeros = ops.reshape(self.zeros(dim), shape) if not dim.static else np.zeros(
-                [dim.number if j == i else 1 for j in range(len(dims))], np.int32
+            zeros = (
+                ops.reshape(self.zeros(dim), shape)
+                if not dim.static
+                else np.zeros([dim.number if j == i else 1 for j in range(len(dims))], np.int32)
             )
             total = zeros if total is None else plus(total, zeros)
         return total

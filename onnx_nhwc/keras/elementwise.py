@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,8 @@ from keras import layers, ops
 
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call, dtype_name, is_float
-from onnx_nhwc.keras.values import Unsupported
+from onnx_nhwc.keras.values import UnsupportedError
+from onnx_nhwc.passes import graph as g
 
 Mapping = Callable[[Call], Any]
 
@@ -84,9 +86,7 @@ def divide(call: Call) -> Any:
     if dtype.startswith("uint"):
         return quotient
     rest = ops.subtract(a, ops.multiply(quotient, b))
-    mixed = ops.logical_and(
-        ops.not_equal(rest, 0), ops.not_equal(ops.less(a, 0), ops.less(b, 0))
-    )
+    mixed = ops.logical_and(ops.not_equal(rest, 0), ops.not_equal(ops.less(a, 0), ops.less(b, 0)))
     return plus(quotient, ops.cast(mixed, dtype))
 
 
@@ -140,10 +140,7 @@ def where(call: Call) -> Any:
     dtype = call.out_dtype()
     if dtype == "bool" or not any(isinstance(v, keras.KerasTensor) for v in (a, b)):
         a, b = (v if hasattr(v, "dtype") else np.asarray(v, dtype) for v in (a, b))
-        a, b = (
-            v if isinstance(v, keras.KerasTensor) or np.ndim(v) else ops.cast(v, dtype)
-            for v in (a, b)
-        )
+        a, b = (v if isinstance(v, keras.KerasTensor) or np.ndim(v) else ops.cast(v, dtype) for v in (a, b))
         a, b = (call.tensor(i) if not hasattr(v, "shape") else v for i, v in ((1, a), (2, b)))
         if not isinstance(a, keras.KerasTensor) and np.ndim(a) == 0:
             a = call.tensor(1)
@@ -183,9 +180,9 @@ def clip(call: Call) -> Any:
             known = call.constant(i + 1)
             bounds[i] = known.array.item() if known is not None else call.tensor(i + 1)
     low, high = bounds
-    if low == 0 and isinstance(low, float) and isinstance(high, (float, type(None))):
-        if is_float(x.dtype) and (high is None or high < 1e30):
-            return call.layer(layers.ReLU, max_value=high)(x)
+    plain = isinstance(low, float) and isinstance(high, (float, type(None)))
+    if plain and low == 0 and is_float(x.dtype) and (high is None or high < 1e30):
+        return call.layer(layers.ReLU, max_value=high)(x)
     if low is not None:
         x = ops.maximum(x, low)
     return x if high is None else ops.minimum(x, high)
@@ -231,6 +228,64 @@ def selu(call: Call) -> Any:
 
 def gelu(call: Call) -> Any:
     return ops.gelu(call.tensor(0), approximate=call.attribute("approximate", "none") == "tanh")
+
+
+def erf(call: Call) -> Any:
+    """Erf; what it is nearly always part of is an exact Gelu, which LiteRT has and Erf it has not.
+
+    before:  x - Div(sqrt 2) - Erf - Add(1) - Mul(x) - Mul(0.5)
+    after:   x - gelu
+    """
+    found = _gelu_around(call)
+    if found is None:
+        return ops.erf(call.tensor(0))
+    x, last = found
+    y = ops.gelu(call.exporter.symbolic(x), approximate=False)
+    call.exporter.finish(last, [y])
+    return y
+
+
+def _gelu_around(call: Call) -> tuple[ir.Value, ir.Node] | None:
+    scaled = call.value(0).producer()
+    if scaled is None or scaled.op_type not in ("Div", "Mul"):
+        return None
+    factor = math.sqrt(2) if scaled.op_type == "Div" else math.sqrt(0.5)
+    x = _other(scaled, factor)
+    add = _reader(call.node, "Add")
+    if x is None or add is None or _other(add, 1.0) is not call.node.outputs[0]:
+        return None
+    product = _reader(add, "Mul")
+    if product is None:
+        return None
+    rest = [v for v in product.inputs if v is not add.outputs[0]]
+    half = rest[0].producer() if rest and rest[0] is not None else None
+    if rest == [x]:
+        last = _reader(product, "Mul")
+        if last is not None and _other(last, 0.5) is product.outputs[0]:
+            return x, last
+    elif half is not None and half.op_type == "Mul" and _other(half, 0.5) is x:
+        return x, product
+    return None
+
+
+def _reader(node: ir.Node, op_type: str) -> ir.Node | None:
+    """What alone reads a node's result, if it is of this type."""
+    output = node.outputs[0]
+    uses = list(output.uses())
+    if len(uses) != 1 or output.is_graph_output() or uses[0].node.op_type != op_type:
+        return None
+    return uses[0].node if uses[0].node.graph is node.graph else None
+
+
+def _other(node: ir.Node, number: float) -> ir.Value | None:
+    """The operand beside a constant of this value."""
+    for i, value in enumerate(node.inputs):
+        tensor = g.constant(value)
+        if tensor is None or tensor.size != 1 or (i == 0 and node.op_type == "Div"):
+            continue
+        if math.isclose(float(tensor.numpy().reshape(())), number, rel_tol=1e-5):
+            return node.inputs[1 - i]
+    return None
 
 
 def hard_sigmoid(call: Call) -> Any:
@@ -298,7 +353,7 @@ def dropout(call: Call) -> Any:
         ratio = call.constant(1)
         rate = float(ratio.array.reshape(())) if ratio is not None else 0.5
         if (training is None or bool(training.array.reshape(()))) and rate > 0.0:
-            raise Unsupported("it drops at random")
+            raise UnsupportedError("it drops at random")
     if not call.wants(1):
         return [x]
     return [x, ops.cast(ops.ones_like(x, dtype="int32"), call.out_dtype(1))]

@@ -19,9 +19,9 @@ from keras import layers, ops
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call, dtype_name, literal, small
 from onnx_nhwc.keras.dynamic import Sizes
-from onnx_nhwc.keras.names import Names
+from onnx_nhwc.keras.names import Names, io_name
 from onnx_nhwc.keras.table import OPERATORS
-from onnx_nhwc.keras.values import Array, Constant, Fact, Unsupported
+from onnx_nhwc.keras.values import Array, Constant, Fact, UnsupportedError
 from onnx_nhwc.passes import graph as g
 from onnx_nhwc.passes.errors import ConversionError
 from onnx_nhwc.passes.layout import Dim
@@ -30,7 +30,7 @@ from onnx_nhwc.passes.rules import RULES
 from onnx_nhwc.passes.rules.spatial import DOMAIN, SpatialRule, usual_inputs
 from onnx_nhwc.passes.shapes import infer
 
-__all__ = ["Exporter", "UnsupportedNodes", "io_name"]
+__all__ = ["Exporter", "UnsupportedNodesError"]
 
 _IMPURE = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",
            "Multinomial", "If", "Loop", "Scan"}  # fmt: skip
@@ -41,24 +41,13 @@ _IMAGES = {name for name, rule in RULES.items() if isinstance(rule, SpatialRule)
 """Operators whose mapping is written for channels last."""
 
 
-class UnsupportedNodes(ConversionError):
+class UnsupportedNodesError(ConversionError):
     """Nodes of a model that Keras cannot express, all of them, with the reason for each."""
 
     def __init__(self, nodes: Sequence[tuple[str, str]], total: int) -> None:
         listed = "; ".join(f"{node}: {reason}" for node, reason in nodes)
-        super().__init__(
-            f"{len(nodes)} of the model's {total} nodes cannot be expressed in Keras: {listed}"
-        )
+        super().__init__(f"{len(nodes)} of the model's {total} nodes cannot be expressed in Keras: {listed}")
         self.nodes = tuple(nodes)
-
-
-def io_name(name: str) -> str:
-    """Return what an input or output is called: its own name, as far as that is legal.
-
-    >>> io_name("input.1"), io_name("serving/x:0")
-    ('input.1', 'serving_x_0')
-    """
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip("_-.") or "value"
 
 
 class Exporter:
@@ -91,7 +80,7 @@ class Exporter:
         """Return the model.
 
         Raises:
-            UnsupportedNodes: Some nodes cannot be expressed. No weight has been moved then.
+            UnsupportedNodesError: Some nodes cannot be expressed. No weight has been moved then.
         """
         graph = self.model.graph
         outputs = [self._io_name(value) for value in graph.outputs]
@@ -102,7 +91,7 @@ class Exporter:
                 self.evaluate(node)
         results = [self._output(v, n) for v, n in zip(graph.outputs, outputs, strict=True)]
         if self.errors:
-            raise UnsupportedNodes(self.errors, len(list(graph.all_nodes())))
+            raise UnsupportedNodesError(self.errors, len(list(graph.all_nodes())))
         model = keras.Model(
             self._inputs[0] if len(self._inputs) == 1 else self._inputs,
             results[0] if len(results) == 1 else dict(zip(outputs, results, strict=True)),
@@ -133,16 +122,18 @@ class Exporter:
             if len(sizes) == len(value.shape):
                 return Constant.of(np.zeros(sizes, value.dtype.numpy()))
         integers = self.shapes.values(value)
-        if integers is not None and value.shape is not None and value.dtype is not None:
-            if all(dim.static for dim in integers) and len(value.shape) < 2:
-                array = np.array([dim.number for dim in integers], value.dtype.numpy())
-                return Constant.of(array if len(value.shape) else array.reshape(()))
+        typed = value.shape is not None and value.dtype is not None and len(value.shape) < 2
+        if integers is not None and typed and all(dim.static for dim in integers):
+            assert value.shape is not None
+            assert value.dtype is not None
+            array = np.array([dim.number for dim in integers], value.dtype.numpy())
+            return Constant.of(array if len(value.shape) else array.reshape(()))
         node = value.producer()
         if node is None:
-            raise Unsupported(f"nothing computes '{value.name}'")
+            raise UnsupportedError(f"nothing computes '{value.name}'")
         self.evaluate(node)
         if value not in self._facts:
-            raise Unsupported(f"its size depends on '{value.name}', which depends on it")
+            raise UnsupportedError(f"its size depends on '{value.name}', which depends on it")
         return self._facts[value]
 
     def _weight(self, value: ir.Value, tensor: ir.TensorProtocol) -> Constant:
@@ -190,7 +181,7 @@ class Exporter:
         """A symbolic 0: what a layer without inputs is called on."""
         if self._zero is None:
             if not self._inputs:
-                raise Unsupported("a Keras model needs an input")
+                raise UnsupportedError("a Keras model needs an input")
             x = self._inputs[0]
             key = (slice(0, 1), *[0] * (len(x.shape) - 1))
             first = x[key] if len(x.shape) else x
@@ -251,7 +242,7 @@ class Exporter:
             return
         try:
             self.finish(node, self._map(node))
-        except Unsupported as error:
+        except UnsupportedError as error:
             self._fail(node, str(error))
         except (TypeError, ValueError, NotImplementedError, ArithmeticError) as error:
             self._fail(node, f"Keras refuses it ({' '.join(str(error).split())[:200]})")
@@ -263,9 +254,9 @@ class Exporter:
         if self._foldable(node, facts):
             return self._fold(node, call)
         if mapping is None:
-            raise Unsupported("there is no mapping for this operator")
+            raise UnsupportedError("there is no mapping for this operator")
         if node.op_type in _IMAGES and node.domain in g.STANDARD:
-            raise Unsupported("it has no channels-last form")
+            raise UnsupportedError("it has no channels-last form")
         results = mapping(call)
         results = list(results) if isinstance(results, (list, tuple)) else [results]
         for i, result in enumerate(results):
@@ -280,7 +271,7 @@ class Exporter:
             return Call(self, node, node.op_type, list(node.inputs))
         match = NAME.fullmatch(node.op_type) if node.domain == DOMAIN else None
         if match is None:
-            raise Unsupported(f"the domain '{node.domain}' is not known")
+            raise UnsupportedError(f"the domain '{node.domain}' is not known")
         given = [int(digit) for digit in match["given"] or usual_inputs(match["op"])]
         inputs: list[ir.Value | None] = [None] * (max(given) + 1)
         for index, value in zip(given, node.inputs, strict=False):
@@ -306,7 +297,7 @@ class Exporter:
             sizes = tuple(dim.number if dim.static else None for dim in shape)
             try:
                 dtype = dtype_name(output.dtype)
-            except Unsupported:
+            except UnsupportedError:
                 dtype = "float32"
             self._facts[output] = keras.KerasTensor(sizes, dtype=dtype)
 
@@ -334,23 +325,18 @@ class Exporter:
         arrays = {name: np.asarray(fact.array) for name, fact in constants.items()}
         proto = ir.to_proto(node)
         infos = [
-            onnx.helper.make_tensor_value_info(
-                name, onnx.helper.np_dtype_to_tensor_dtype(a.dtype), a.shape
-            )
+            onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
             for name, a in arrays.items()
         ]
         outputs = [v.name or "" for v in node.outputs]
         results = [onnx.ValueInfoProto(name=name) for name in outputs if name]
         graph = onnx.helper.make_graph([proto], "node", infos, results)
-        model = onnx.helper.make_model(
-            graph, opset_imports=[onnx.helper.make_opsetid("", call.opset)]
-        )
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", call.opset)])
         found = iter(ReferenceEvaluator(model).run(None, arrays))
         source = next((fact for fact in constants.values() if fact.trainable), None)
         name = source.name if source is not None else next(iter(names), "")
         return [
-            Constant.of(next(found), str(name), source is not None) if output else None
-            for output in outputs
+            Constant.of(next(found), str(name), source is not None) if output else None for output in outputs
         ]
 
     # --- inputs, outputs, names --------------------------------------------------------------
@@ -370,7 +356,7 @@ class Exporter:
         shape = tuple(dim.number if dim.static else None for dim in dims)
         try:
             dtype = dtype_name(value.dtype)
-        except Unsupported as error:
+        except UnsupportedError as error:
             raise ConversionError(f"input '{value.name}': {error}") from None
         tensor = keras.Input(batch_shape=shape, dtype=dtype, name=self._io_name(value))
         self.keep(tensor._keras_history.operation)
@@ -381,7 +367,7 @@ class Exporter:
         """An output under its own name."""
         try:
             result = self.symbolic(value)
-        except Unsupported as error:
+        except UnsupportedError as error:
             if not self.errors:
                 self.errors.append((f"output '{value.name}'", str(error)))
             return None

@@ -11,7 +11,7 @@ from keras import layers, ops
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call, is_float
 from onnx_nhwc.keras.reshaping import reshape_to
-from onnx_nhwc.keras.values import Unsupported
+from onnx_nhwc.keras.values import UnsupportedError
 from onnx_nhwc.passes.layout import product
 
 
@@ -23,7 +23,7 @@ def positive(call: Call, index: int, size: int | None) -> Any:
         if (array < 0).any() and size is None:
             if array.ndim == 0:
                 return int(array)
-            raise Unsupported("a negative index needs to know the axis' size")
+            raise UnsupportedError("a negative index needs to know the axis' size")
         if (array < 0).any():
             array = np.where(array < 0, array + size, array)
         return array.item() if array.ndim == 0 else array.astype(np.int32)
@@ -78,7 +78,7 @@ def gather_nd(call: Call) -> Any:
     indices = ops.cast(call.tensor(1), "int32")
     depth = indices.shape[-1]
     if depth is None:
-        raise Unsupported("the number of axes that it indexes is not known")
+        raise UnsupportedError("the number of axes that it indexes is not known")
     read = call.exporter.sizes.length
     flat: Any = None
     for i in range(depth):
@@ -113,9 +113,7 @@ def _scattered(call: Call, x: Any, places: Any, values: Any) -> Any:
     reduction = call.attribute("reduction", "none")
     names = {"none": None, "add": "add", "mul": "mul", "max": "max", "min": "min"}
     if x.dtype == "bool":
-        done = ops.scatter_update(
-            ops.cast(x, "int32"), places, ops.cast(values, "int32"), names[reduction]
-        )
+        done = ops.scatter_update(ops.cast(x, "int32"), places, ops.cast(values, "int32"), names[reduction])
         return ops.not_equal(done, 0)
     return ops.scatter_update(x, places, values, names[reduction])
 
@@ -130,7 +128,7 @@ def scatter_elements(call: Call) -> Any:
     indices = ops.cast(call.tensor(1), "int64")
     indices = ops.where(ops.less(indices, 0), plus(indices, shape[axis]), indices)
     if None in indices.shape:
-        raise Unsupported("the size of its indices is not known")
+        raise UnsupportedError("the size of its indices is not known")
     grids = np.indices(indices.shape).astype(np.int64)
     columns = []
     for i in range(len(shape)):
@@ -163,7 +161,7 @@ def trilu(call: Call) -> Any:
     upper = call.attribute("upper", 1)
     rows, columns = x.shape[-2:]
     if rows is None or columns is None:
-        raise Unsupported("it needs to know the size of its matrices")
+        raise UnsupportedError("it needs to know the size of its matrices")
     diagonal = np.arange(columns)[None, :] - np.arange(rows)[:, None]
     mask: Any = diagonal >= 0 if upper else diagonal <= 0
     if call.constant(1) is not None:
@@ -200,7 +198,7 @@ def reverse_sequence(call: Call) -> Any:
     rank = len(x.shape)
     steps = x.shape[time]
     if steps is None or x.shape[batch] is None:
-        raise Unsupported("it needs to know the sizes of time and batch")
+        raise UnsupportedError("it needs to know the sizes of time and batch")
 
     def along(axis: int) -> tuple[int, ...]:
         return tuple(-1 if i == axis else 1 for i in range(rank))

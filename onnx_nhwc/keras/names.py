@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["Names", "legal"]
+__all__ = ["Names", "io_name", "legal"]
 
 _PARTS = re.compile(r"\.(weight|bias|kernel|gamma|beta|running_mean|scale|B|W)$")
 
@@ -28,6 +28,15 @@ def legal(name: str) -> str:
     ('onnx_Conv_12', 'x_1', 'x')
     """
     return re.sub(r"[^A-Za-z0-9_-]+", "_", name).lstrip("_-") or "unnamed"
+
+
+def io_name(name: str) -> str:
+    """Return what an input or output is called: its own name, as far as that is legal.
+
+    >>> io_name("input.1"), io_name("serving/x:0")
+    ('input.1', 'serving_x_0')
+    """
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip("_-.") or "value"
 
 
 def _module(path: str) -> str:

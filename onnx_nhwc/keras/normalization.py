@@ -9,7 +9,7 @@ from keras import layers, ops
 
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call
-from onnx_nhwc.keras.values import Unsupported
+from onnx_nhwc.keras.values import UnsupportedError
 
 __all__ = [
     "batch_normalization",
@@ -35,9 +35,7 @@ def batch_normalization(call: Call) -> Any:
     if training or not _constants(call, 1, 2, 3, 4):
         return _batch_formula(call, epsilon, momentum, axis, bool(training))
     x = call.tensor(0)
-    layer = call.layer(
-        layers.BatchNormalization, 1, axis=axis, epsilon=epsilon, momentum=momentum
-    )
+    layer = call.layer(layers.BatchNormalization, 1, axis=axis, epsilon=epsilon, momentum=momentum)
     y = layer(x)
     names = ("gamma", "beta", "moving_mean", "moving_variance")
     for i, name in enumerate(names, start=1):
@@ -45,9 +43,7 @@ def batch_normalization(call: Call) -> Any:
     return y
 
 
-def _batch_formula(
-    call: Call, epsilon: float, momentum: float, axis: int, training: bool
-) -> Any:
+def _batch_formula(call: Call, epsilon: float, momentum: float, axis: int, training: bool) -> Any:
     x = call.tensor(0)
     rank = len(x.shape)
     axis %= rank
@@ -85,11 +81,11 @@ def group_normalization(call: Call) -> Any:
 
 def _groups(call: Call, groups: int | None) -> Any:
     if not call.spatial:
-        raise Unsupported("it has no channels-last form")
+        raise UnsupportedError("it has no channels-last form")
     x = call.tensor(0)
     channels = x.shape[-1]
     if channels is None or groups is None:
-        raise Unsupported("it needs to know the number of channels")
+        raise UnsupportedError("it needs to know the number of channels")
     epsilon = call.attribute("epsilon", 1e-5)
     affine = _constants(call, 1, 2)
     layer = call.layer(
@@ -118,9 +114,7 @@ def layer_normalization(call: Call) -> Any:
     scale = call.constant(1)
     plain = not call.wants(1) and not call.wants(2) and None not in shape
     if plain and _constants(call, 1, 2) and scale is not None and scale.shape == tuple(shape):
-        layer = call.layer(
-            layers.LayerNormalization, 1, axis=axes, epsilon=epsilon, center=call.has(2)
-        )
+        layer = call.layer(layers.LayerNormalization, 1, axis=axes, epsilon=epsilon, center=call.has(2))
         y = layer(x)
         call.assign(layer.gamma, call.loader(1))
         if call.has(2):
@@ -186,9 +180,5 @@ def mean_variance(call: Call) -> Any:
     axes = list(call.attribute("axes") or [0, 2, 3])
     x = call.tensor(0)
     mean = ops.mean(x, axis=axes, keepdims=True)
-    spread = ops.subtract(
-        ops.mean(ops.square(x), axis=axes, keepdims=True), ops.square(mean)
-    )
+    spread = ops.subtract(ops.mean(ops.square(x), axis=axes, keepdims=True), ops.square(mean))
     return ops.divide(ops.subtract(x, mean), plus(ops.sqrt(spread), 1e-9))
-
-

@@ -13,7 +13,7 @@ from typing import Any
 from keras import layers, ops
 
 from onnx_nhwc.keras.call import Call
-from onnx_nhwc.keras.values import Unsupported
+from onnx_nhwc.keras.values import UnsupportedError
 
 __all__ = ["Window", "crop", "pad_image", "subsample"]
 
@@ -70,7 +70,7 @@ class Window:
         for axis, size in enumerate(sizes):
             if size is None and self.strides[axis] > 1:
                 if lower:
-                    raise Unsupported("SAME_LOWER with strides needs to know the image's size")
+                    raise UnsupportedError("SAME_LOWER with strides needs to know the image's size")
                 pads.append((-1, -1))
                 continue
             total = self._needed(size or 1, axis) if size else self.extents[axis] - 1
@@ -96,7 +96,7 @@ class Window:
             stride, extent = self.strides[axis], self.extents[axis]
             if size is None:
                 if stride > 1:
-                    raise Unsupported("ceil_mode needs to know the image's size")
+                    raise UnsupportedError("ceil_mode needs to know the image's size")
                 continue
             room = size + before + behind - extent
             count = -(-room // stride) + 1

@@ -11,7 +11,7 @@ from keras import layers, ops
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call, is_float
 from onnx_nhwc.keras.padding import Window, pad_image
-from onnx_nhwc.keras.values import Unsupported
+from onnx_nhwc.keras.values import UnsupportedError
 
 __all__ = ["average_pool", "global_average", "global_lp", "global_max", "lp_pool", "max_pool"]
 
@@ -59,7 +59,7 @@ def max_pool(call: Call) -> Any:
         producer = call.value(0).producer()
         zero = producer is not None and producer.op_type in _NOT_NEGATIVE
         if any(a < 0 for a, _ in window.pads):
-            raise Unsupported("it needs to know the image's size")
+            raise UnsupportedError("it needs to know the image's size")
         x = pad_image(call, x, window.pads, 0.0 if zero else -float("inf"))
     if dilated:
         window.pads = [(0, 0)] * len(window.kernel)
@@ -77,7 +77,7 @@ def _windows(call: Call, x: Any, window: Window, value: float) -> Any:
         x = ops.pad(x, ((0, 0), *window.pads, (0, 0)), constant_values=value)
     sizes = x.shape[1:-1]
     if any(size is None for size in sizes):
-        raise Unsupported("it needs to know the image's size")
+        raise UnsupportedError("it needs to know the image's size")
     counts = [
         (size - extent) // stride + 1
         for size, extent, stride in zip(sizes, window.extents, window.strides, strict=True)
@@ -131,7 +131,7 @@ def average_pool(call: Call) -> Any:
     if not window.padded or (window.same and not include):
         return _pooled(call, _AVERAGE, x, window, window.same)
     if any(a < 0 for a, _ in window.pads):
-        raise Unsupported("it needs to know the image's size")
+        raise UnsupportedError("it needs to know the image's size")
     padded = pad_image(call, x, window.pads)
     means = _pooled(call, _AVERAGE, padded, window, False)
     if include and window.pads == plain.pads:
@@ -144,7 +144,7 @@ def _correction(call: Call, window: Window, plain: Window, include: bool, y: Any
     factor = np.ones((1,), np.float64)
     for axis, size in enumerate(call.shape(0)[1:-1]):
         if size is None:
-            raise Unsupported("count_include_pad=0 needs to know the image's size")
+            raise UnsupportedError("count_include_pad=0 needs to know the image's size")
         inside = np.ones(size)
         before, behind = plain.pads[axis]
         counted = np.pad(inside, (before, behind), constant_values=1.0 if include else 0.0)

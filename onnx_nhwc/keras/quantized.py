@@ -10,7 +10,7 @@ from keras import ops
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call
 from onnx_nhwc.keras.convolution import convolve
-from onnx_nhwc.keras.values import Unsupported
+from onnx_nhwc.keras.values import UnsupportedError
 
 
 def _along(call: Call, value: Any, axis: int, x: Any) -> Any:
@@ -24,7 +24,7 @@ def _along(call: Call, value: Any, axis: int, x: Any) -> Any:
         return ops.reshape(value, tuple(wide))
     block = call.attribute("block_size", 0)
     if not block:
-        raise Unsupported("its scale is of a higher rank, and no block size is given")
+        raise UnsupportedError("its scale is of a higher rank, and no block size is given")
     wide_value = ops.repeat(value, block, axis=axis)
     key = [slice(None)] * len(shape)
     key[axis] = slice(0, x.shape[axis])

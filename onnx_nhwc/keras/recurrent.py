@@ -8,7 +8,7 @@ import numpy as np
 from keras import layers, ops
 
 from onnx_nhwc.keras.call import Call
-from onnx_nhwc.keras.values import Array, Unsupported
+from onnx_nhwc.keras.values import Array, UnsupportedError
 
 __all__ = ["recurrent"]
 
@@ -55,16 +55,16 @@ def _check(call: Call) -> None:
     if call.has(4) and call.constant(4) is not None:
         lengths, steps = call.array(4), call.shape(0)[call.attribute("layout", 0)]
         if not (lengths == steps).all():
-            raise Unsupported("its sequences are of different lengths")
+            raise UnsupportedError("its sequences are of different lengths")
     elif call.has(4):
-        raise Unsupported("the lengths of its sequences are computed at run time")
+        raise UnsupportedError("the lengths of its sequences are computed at run time")
     if call.has(7) and np.any(call.array(7, "peepholes")):
-        raise Unsupported("Keras has no peepholes")
+        raise UnsupportedError("Keras has no peepholes")
     if call.attribute("clip") or call.attribute("input_forget", 0):
-        raise Unsupported("Keras neither clips nor couples gates")
+        raise UnsupportedError("Keras neither clips nor couples gates")
     for i in (1, 2, 3):
         if call.has(i) and call.constant(i) is None:
-            raise Unsupported("its weights are computed at run time")
+            raise UnsupportedError("its weights are computed at run time")
 
 
 def _layer(call: Call, index: int, reverse: bool, count: int) -> Any:
@@ -73,10 +73,12 @@ def _layer(call: Call, index: int, reverse: bool, count: int) -> Any:
     names = call.attribute("activations") or default * count
     mine = [n.decode() if isinstance(n, bytes) else n for n in names]
     mine = [n.capitalize() for n in mine[index * len(default) : (index + 1) * len(default)]]
-    if any(name not in _ACTIVATIONS for name in mine) or (
-        kind == "LSTM" and mine[1] != mine[2]
-    ) or call.attribute("activation_alpha"):
-        raise Unsupported(f"its activations are {', '.join(mine)}")
+    if (
+        any(name not in _ACTIVATIONS for name in mine)
+        or (kind == "LSTM" and mine[1] != mine[2])
+        or call.attribute("activation_alpha")
+    ):
+        raise UnsupportedError(f"its activations are {', '.join(mine)}")
     units = int(call.attribute("hidden_size") or call.exporter.fact(call.value(2)).shape[-1])
     config: dict[str, Any] = {"activation": _ACTIVATIONS[mine[-1]], "use_bias": call.has(3)}
     if kind != "RNN":
@@ -103,7 +105,7 @@ def _initial(call: Call, index: int, first: bool) -> Any:
         if known is not None and not np.any(known.array):
             continue
         if known is not None and known.shape[0 if first else 1] != call.shape(0)[0 if first else 1]:
-            raise Unsupported("its initial state is for one batch size only")
+            raise UnsupportedError("its initial state is for one batch size only")
         state = call.tensor(i)
         states.append(state[:, index] if first else state[index])
     if not states:

@@ -10,7 +10,7 @@ from keras import layers, ops
 
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call, is_float
-from onnx_nhwc.keras.values import Unsupported
+from onnx_nhwc.keras.values import UnsupportedError
 
 Mapping = Callable[[Call], Any]
 Reduce = Callable[..., Any]
@@ -97,7 +97,7 @@ def argument(function: Reduce) -> Mapping:
             return function(x, axis=axis, keepdims=keepdims)
         size = x.shape[axis]
         if size is None:
-            raise Unsupported("select_last_index needs to know the axis' size")
+            raise UnsupportedError("select_last_index needs to know the axis' size")
         found = function(ops.flip(x, axis=axis), axis=axis, keepdims=keepdims)
         return ops.subtract(size - 1, found)
 
@@ -122,7 +122,7 @@ def softmax(layer: Any, function: Reduce) -> Mapping:
         shape = x.shape
         if axis == 0 or any(size is None for size in shape[1:]):
             if None in shape:
-                raise Unsupported("it flattens axes whose sizes are not known")
+                raise UnsupportedError("it flattens axes whose sizes are not known")
             flat = ops.reshape(x, (1, -1))
         else:
             tail = int(np.prod(shape[axis:]))

@@ -15,7 +15,7 @@ from keras import layers, ops
 
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call
-from onnx_nhwc.keras.values import Unsupported
+from onnx_nhwc.keras.values import UnsupportedError
 from onnx_nhwc.passes.layout import ONE, Dim, product
 from onnx_nhwc.passes.rules.views import resolve
 
@@ -36,7 +36,7 @@ def reshape(call: Call) -> Any:
     if target and _copies_batch(call) and sum(size is None for size in target[1:]) <= 1:
         return _layer(call, x, tuple(-1 if size is None else size for size in target[1:]))
     if known is None:
-        raise Unsupported("its result's sizes are not known")
+        raise UnsupportedError("its result's sizes are not known")
     return reshape_to(call, x, call.dims(0), known)
 
 
@@ -61,8 +61,7 @@ def _resolved(call: Call) -> Dims | None:
     before = call.dims(0)
     copies = not call.attribute("allowzero", 0)
     copied = [
-        before[i] if dim.number == 0 and copies and i < len(before) else dim
-        for i, dim in enumerate(found)
+        before[i] if dim.number == 0 and copies and i < len(before) else dim for i, dim in enumerate(found)
     ]
     if all(dim.number > 0 for dim in copied):
         return tuple(copied)
@@ -169,7 +168,7 @@ def squeeze(call: Call) -> Any:
         return reshape(call)
     axes = call.integers("axes", 1)
     if axes is None and None in x.shape:
-        raise Unsupported("which axes it drops is known at run time only")
+        raise UnsupportedError("which axes it drops is known at run time only")
     return ops.squeeze(x, axis=tuple(axes) if axes else None)
 
 
@@ -193,7 +192,7 @@ def expand(call: Call) -> Any:
     if target is not None:
         known = _broadcast(call.dims(0), target)
     if known is None:
-        raise Unsupported("its result's sizes are not known")
+        raise UnsupportedError("its result's sizes are not known")
     shape = tuple(dim.number if dim.static else None for dim in known)
     sizes = tuple(np.shape(x)) if not isinstance(x, keras.KerasTensor) else tuple(x.shape)
     if sizes == shape and isinstance(x, keras.KerasTensor):

@@ -10,7 +10,7 @@ from keras import layers, ops
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call, is_float
 from onnx_nhwc.keras.taps import Axis, Mode, taps
-from onnx_nhwc.keras.values import Unsupported
+from onnx_nhwc.keras.values import UnsupportedError
 from onnx_nhwc.passes.layout import Dim
 
 __all__ = ["resize"]
@@ -122,9 +122,7 @@ def _roi(call: Call) -> list[tuple[float, float]] | None:
     return bounds
 
 
-def _factors(
-    call: Call, scales: list[float | None], targets: list[Dim | None]
-) -> list[int] | None:
+def _factors(call: Call, scales: list[float | None], targets: list[Dim | None]) -> list[int] | None:
     """Whole factors of the spatial axes, if nothing else is resized."""
     if not call.spatial:
         return None
@@ -187,7 +185,7 @@ def _tapped(x: Any, axis: int, target: Axis, mode: Mode) -> Any:
 def _at_run_time(call: Call, x: Any, axis: int, mode: Mode, target: Dim | None) -> Any:
     """Resize one axis whose sizes are known at run time only: nearest and linear."""
     if target is None:
-        raise Unsupported("an axis of unknown size is resized by a scale that is not whole")
+        raise UnsupportedError("an axis of unknown size is resized by a scale that is not whole")
     sizes = call.exporter.sizes
     size = sizes.length(call.dims(0)[axis])
     last = ops.cast(ops.subtract(size, 1), "float32")
@@ -202,7 +200,7 @@ def _at_run_time(call: Call, x: Any, axis: int, mode: Mode, target: Dim | None) 
         steps = ops.maximum(ops.subtract(new, 1.0), 1.0)
         place = ops.divide(ops.multiply(x_new, last), steps)
     else:
-        raise Unsupported(f"sizes are unknown, and its coordinates are '{mode.coordinates}'")
+        raise UnsupportedError(f"sizes are unknown, and its coordinates are '{mode.coordinates}'")
     if mode.kind == "nearest":
         rounded = {
             "round_prefer_floor": lambda: ops.ceil(ops.subtract(place, 0.5)),
@@ -215,7 +213,7 @@ def _at_run_time(call: Call, x: Any, axis: int, mode: Mode, target: Dim | None) 
     if mode.kind == "cubic" and not mode.antialias and not mode.exclude_outside:
         return _cubic_at_run_time(x, axis, place, last, mode.cubic)
     if mode.kind != "linear" or mode.antialias:
-        raise Unsupported(f"sizes are unknown, and its mode is '{mode.kind}'")
+        raise UnsupportedError(f"sizes are unknown, and its mode is '{mode.kind}'")
     place = ops.minimum(ops.maximum(place, 0.0), last)
     low = ops.floor(place)
     high = ops.minimum(plus(low, 1.0), last)

@@ -10,7 +10,7 @@ from keras import ops
 
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call
-from onnx_nhwc.keras.values import Unsupported
+from onnx_nhwc.keras.values import UnsupportedError
 
 __all__ = ["affine_grid", "grid_sample"]
 
@@ -38,7 +38,7 @@ def grid_sample(call: Call) -> Any:
     x, grid = call.tensor(0), call.tensor(1)
     sizes = x.shape[1:-1]
     if None in sizes:
-        raise Unsupported("it needs to know the image's size")
+        raise UnsupportedError("it needs to know the image's size")
     corners = bool(call.attribute("align_corners", 0))
     mode = {"bilinear": "linear", "bicubic": "cubic"}.get(
         call.attribute("mode", "linear"), call.attribute("mode", "linear")
@@ -53,9 +53,7 @@ def grid_sample(call: Call) -> Any:
             place = ops.divide(ops.subtract(ops.multiply(plus(raw, 1.0), float(size)), 1.0), 2.0)
         places.append(place)
     if padding != "zeros" and mode != "cubic":
-        places = [
-            _inside(p, size, padding, corners) for p, size in zip(places, sizes, strict=True)
-        ]
+        places = [_inside(p, size, padding, corners) for p, size in zip(places, sizes, strict=True)]
     taps = [_taps(p, mode) for p in places]
     total: Any = None
     for combination in itertools.product(*taps):
@@ -107,9 +105,7 @@ def _cubic(t: Any, a: float = -0.75) -> Any:
 def _read(x: Any, index: list[Any], sizes: Any, padding: str, corners: bool) -> Any:
     """The elements at whole places; outside there are zeros, or what the padding says."""
     if padding != "zeros":
-        index = [
-            _inside(i, size, padding, corners) for i, size in zip(index, sizes, strict=True)
-        ]
+        index = [_inside(i, size, padding, corners) for i, size in zip(index, sizes, strict=True)]
     flat: Any = None
     valid: Any = None
     for i, size in zip(index, sizes, strict=True):

@@ -12,7 +12,7 @@ from keras import layers, ops
 from onnx_nhwc.keras.call import Call, is_float
 from onnx_nhwc.keras.padding import pad_image
 from onnx_nhwc.keras.reshaping import add_zeros
-from onnx_nhwc.keras.values import Array, Constant, Unsupported
+from onnx_nhwc.keras.values import Array, Constant, UnsupportedError
 from onnx_nhwc.passes.layout import ONE
 
 _FAR = 2**31 - 1
@@ -46,7 +46,7 @@ def split(call: Call) -> Any:
     if sizes is None:
         size = x.shape[axis]
         if size is None:
-            raise Unsupported("the size of the axis that it splits is not known")
+            raise UnsupportedError("the size of the axis that it splits is not known")
         part = -(-size // count)
         sizes = [part] * (count - 1) + [size - part * (count - 1)]
     if len(sizes) == 1:
@@ -69,9 +69,9 @@ def slice_(call: Call) -> Any:
         size = x.shape[axis]
         if step < 0:
             if size is None:
-                raise Unsupported("a negative step needs to know the axis' size")
+                raise UnsupportedError("a negative step needs to know the axis' size")
             if start is None or end is None:
-                raise Unsupported("its bounds are computed at run time")
+                raise UnsupportedError("its bounds are computed at run time")
             places = range(*slice(start, None if end < -size else end, step).indices(size))
             x = ops.flip(x, axis=axis)
             first = size - 1 - places[0] if len(places) else 0
@@ -85,11 +85,9 @@ def slice_(call: Call) -> Any:
     return x[tuple(key)]
 
 
-def _forward(
-    call: Call, axis: int, start: int | None, end: int | None, step: int, size: int | None
-) -> slice:
+def _forward(call: Call, axis: int, start: int | None, end: int | None, step: int, size: int | None) -> slice:
     if start is None:
-        raise Unsupported("its start is computed at run time")
+        raise UnsupportedError("its start is computed at run time")
     if size is not None and end is not None:
         places = slice(start, end, step).indices(size)
         return slice(None) if places == (0, size, 1) else slice(*places)
@@ -114,7 +112,7 @@ def _bounds(call: Call, name: str, index: int) -> list[int | None]:
         elif dim == own[axis % len(own)] and name == "ends":
             bounds.append(None)
         else:
-            raise Unsupported(f"its {name} are computed at run time")
+            raise UnsupportedError(f"its {name} are computed at run time")
     return bounds
 
 
@@ -126,7 +124,7 @@ def tile(call: Call) -> Any:
         return ops.tile(x, tuple(values)) if any(v != 1 for v in values) else x
     wanted = [dim if size == 1 else ONE for dim, size in zip(repeats, x.shape, strict=True)]
     if any(d != w for d, w in zip(repeats, wanted, strict=True)):
-        raise Unsupported("how often it repeats is computed at run time")
+        raise UnsupportedError("how often it repeats is computed at run time")
     return add_zeros(x, call.exporter.sizes.grid(wanted), x.dtype)
 
 
@@ -184,7 +182,7 @@ def _extended(x: Any, axis: int, before: int, behind: int, mode: str) -> Any:
     size = x.shape[axis]
     if size is None:
         if mode != "edge":
-            raise Unsupported(f"mode '{mode}' needs to know the axis' size")
+            raise UnsupportedError(f"mode '{mode}' needs to know the axis' size")
         first = _at(x, axis, slice(0, 1))
         last = _at(x, axis, slice(-1, None))
         return ops.concatenate([first] * before + [x] + [last] * behind, axis=axis)
@@ -206,7 +204,7 @@ def center_crop_pad(call: Call) -> Any:
     for axis, wanted in zip(axes, call.integers("shape", 1) or [], strict=True):
         size = x.shape[axis]
         if size is None:
-            raise Unsupported("it needs to know the sizes that it crops")
+            raise UnsupportedError("it needs to know the sizes that it crops")
         more = wanted - size
         first = more // 2 if more >= 0 else -(-more // 2)
         pairs[axis] = (first, more - first)
@@ -228,16 +226,18 @@ def size(call: Call) -> Any:
     dims = call.dims(0)
     total: Any = 1
     for dim in dims:
-        total = ops.multiply(call.exporter.sizes.length(dim), total) if not (
-            dim.static and isinstance(total, int)
-        ) else total * dim.number
+        total = (
+            ops.multiply(call.exporter.sizes.length(dim), total)
+            if not (dim.static and isinstance(total, int))
+            else total * dim.number
+        )
     return ops.cast(total, "int64")
 
 
 def constant_of_shape(call: Call) -> Any:
     dims = call.sizes(0)
     if dims is None:
-        raise Unsupported("its result's sizes are computed at run time")
+        raise UnsupportedError("its result's sizes are computed at run time")
     tensor = call.attribute("value")
     value: Array = tensor.numpy().reshape(-1) if tensor is not None else np.zeros(1, np.float32)
     zeros = call.exporter.sizes.grid(dims)
@@ -249,9 +249,9 @@ def range_(call: Call) -> Any:
     ends = call.sizes(1)
     start, step = call.array(0, "start"), call.array(2, "delta")
     if ends is None:
-        raise Unsupported("its end is computed at run time")
+        raise UnsupportedError("its end is computed at run time")
     if start.reshape(()) != 0 or step.reshape(()) != 1:
-        raise Unsupported("its end is computed at run time, and it does not count from 0 by 1")
+        raise UnsupportedError("its end is computed at run time, and it does not count from 0 by 1")
     return ops.cast(call.exporter.sizes.range(ends[0]), call.out_dtype())
 
 
@@ -286,9 +286,7 @@ def col_to_image(call: Call) -> Any:
     dilations = call.attribute("dilations") or [1] * n
     pads = call.attribute("pads") or [0] * (2 * n)
     full = [s + pads[i] + pads[i + n] for i, s in enumerate(sizes)]
-    counts = [
-        (full[i] - (block[i] - 1) * dilations[i] - 1) // strides[i] + 1 for i in range(n)
-    ]
+    counts = [(full[i] - (block[i] - 1) * dilations[i] - 1) // strides[i] + 1 for i in range(n)]
     x = call.tensor(0)
     channels = x.shape[1] // int(np.prod(block))
     # Each element of a column is a pixel of the padded image, or several are the same one.

@@ -69,7 +69,7 @@ OPERATORS: dict[str, Callable[[Call], Any]] = {
     "Ceil": e.unary(ops.ceil),
     "Cos": e.unary(ops.cos),
     "Cosh": e.unary(ops.cosh),
-    "Erf": e.unary(ops.erf),
+    "Erf": e.erf,
     "Exp": e.unary(ops.exp),
     "Floor": e.unary(ops.floor),
     "Log": e.unary(ops.log),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnx_nhwc.keras.values import Array, Unsupported
+from onnx_nhwc.keras.values import Array, UnsupportedError
 
 __all__ = ["Axis", "taps"]
 
@@ -66,7 +66,7 @@ def original(axis: Axis, mode: str) -> Array:
         return half * (start + end) * last + 0 * x
     if mode in ("half_pixel", "pytorch_half_pixel"):
         return (x + half) / scale - half
-    raise Unsupported(f"the coordinates '{mode}' are not known")
+    raise UnsupportedError(f"the coordinates '{mode}' are not known")
 
 
 def taps(axis: Axis, mode: Mode) -> tuple[Array, Array | None, Array | None]:
@@ -131,10 +131,7 @@ def _antialiased(x: Array, axis: Axis, mode: Mode) -> tuple[Array, Array]:
     count = int((last - first).max())
     places = first[None] + np.arange(count)[:, None]
     t = (places - centre + 0.5) * scale
-    if mode.kind == "linear":
-        weights = np.maximum(1 - np.abs(t), 0)
-    else:
-        weights = _cubic_weight(t, mode.cubic)
+    weights = np.maximum(1 - np.abs(t), 0) if mode.kind == "linear" else _cubic_weight(t, mode.cubic)
     weights = np.where(places < last, weights, 0.0)
     weights = weights / weights.sum(axis=0)
     return np.minimum(places, axis.size - 1).astype(np.int32), weights

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "Constant", "Fact", "Unsupported"]
+__all__ = ["Array", "Constant", "Fact", "UnsupportedError"]
 
 Array = npt.NDArray[Any]
 
 
-class Unsupported(Exception):
+class UnsupportedError(Exception):
     """A node cannot be expressed; the text is the reason."""
 
 

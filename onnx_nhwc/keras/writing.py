@@ -16,7 +16,7 @@ import numpy as np
 from onnx_nhwc import files
 from onnx_nhwc.keras.api import Exported, export
 from onnx_nhwc.keras.checking import Feeds, Runner, check, runner
-from onnx_nhwc.keras.export import io_name
+from onnx_nhwc.keras.names import io_name
 from onnx_nhwc.keras.values import Array
 from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError
 from onnx_nhwc.passes.pipeline import Options
@@ -80,9 +80,7 @@ def write(
 
 def check_destination(dst: Path) -> None:
     """A SavedModel may replace a SavedModel; other folders are not touched."""
-    if dst.suffix == "" and dst.is_dir() and (
-        (dst / "saved_model.pb").is_file() or not any(dst.iterdir())
-    ):
+    if dst.suffix == "" and dst.is_dir() and ((dst / "saved_model.pb").is_file() or not any(dst.iterdir())):
         return
     files.check_destination(dst)
 
@@ -139,7 +137,7 @@ def _lite(path: Path, model: Any, outputs: Sequence[str]) -> Runner:
 
 def _interpreter(path: Path) -> Any:
     try:
-        from ai_edge_litert.interpreter import Interpreter
+        from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-untyped]
     except ImportError:
         import tensorflow as tf
 
