@@ -121,7 +121,7 @@ class _Rewriter:
             wanted = None if port is None else port.stored
             self._set_input(node, index, self._read(value, wanted, node))
         for value, port in zip(node.outputs, outputs, strict=True):
-            if port is None or port.stored == identity_stored(port.dims):
+            if port is None or (value.shape is not None and port.stored == identity_stored(port.dims)):
                 continue
             if value.dtype is not None:  # an unused Dropout mask's type may be unknown
                 value.shape = g.ir_shape(port.stored.shape)
