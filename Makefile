@@ -32,7 +32,7 @@ fuzz: $(READY)
 # Set up once, and again when the dependencies change.
 $(READY): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,keras]'
 	@touch $@
 
 clean:
