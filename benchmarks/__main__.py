@@ -7,6 +7,7 @@ import datetime
 import json
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.conversion import against_floor, memory, scaling
@@ -16,7 +17,7 @@ from benchmarks.networks import PROMISED, all_networks, exported
 from benchmarks.tables import Results, markdown
 
 OUT = Path(__file__).resolve().parent / "results"
-PARTS = ("counts", "times", "conversion", "scaling", "memory")
+PARTS = ("counts", "times", "conversion", "scaling", "memory", "keras")
 
 
 def main() -> int:
@@ -57,6 +58,15 @@ def main() -> int:
     if "memory" in parts:
         _say("memory")
         results["memory"] = memory()
+    if "keras" in parts and find_spec("keras") is not None:
+        _say("keras")
+        from benchmarks.keras_latency import latency
+
+        results["keras"] = [
+            latency(network, options.seconds)
+            for network in exported()
+            if network.name in PROMISED and re.search(options.only, network.name)
+        ]
     path.write_text(json.dumps(results, indent=1) + "\n")
     text = markdown(results)
     path.with_suffix(".md").write_text(text)

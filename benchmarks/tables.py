@@ -23,19 +23,38 @@ def markdown(results: Results) -> str:
         parts += ["## Time by size of the graph", SCALING, _scaling(results["scaling"])]
     if "memory" in results:
         parts += ["## Memory", _memory(results["memory"])]
+    if "keras" in results:
+        parts += ["## As a Keras model", KERAS, _keras(results["keras"])]
     return "\n\n".join(parts) + "\n"
 
 
 COUNTS = """Deterministic: Transposes in the file, the megabytes that they move in one run, and nodes.
-The one Transpose of the standard dialect is that of the input, which is fed channels last."""
+The standard dialect transposes the input, which is fed channels last, and around what runs only
+channels last (LayerNormalization in ConvNeXt). ShuffleNet's 16 are its shuffles."""
 TIMES = """One thread, all optimisations, medians of alternating runs in one process. The ratio is the
 median of the rounds' ratios to the source that is fed its own layout. "Through a copy": the source, fed
 channels-last data through `np.transpose`. "Optimised": nodes, and Transposes among them, after
 onnxruntime's own optimisations. "Difference": of any output, relative to the source's largest value."""
 CONVERSION = """Without verification, against `onnx.load` + `onnx.save` of the same file, alternating.
 `to_channels_last` is the library call, `convert_file` writes the result as well."""
-SCALING = """Generated networks: residual blocks with BatchNormalization, Concat, gates, shuffles. The
+SCALING = """Processor time of one thread. Generated networks: residual blocks with BatchNormalization, Concat, gates, shuffles. The
 exponent is that of the growth since the row before: 1 is linear."""
+
+
+KERAS = """One thread, one image, medians of alternating runs; the ratio is to onnxruntime on the
+source. Keras runs on TensorFlow as a compiled function, LiteRT through XNNPACK. The export is verified,
+and includes the start of Keras in the first row."""
+
+
+def _keras(rows: list[Results]) -> str:
+    body = []
+    for row in rows:
+        cells = [row["network"], f"{row['onnxruntime']:.1f} ms"]
+        cells += [f"{row[n]:.1f} ms ({row[f'{n}_ratio']:.2f})" for n in ("keras", "litert")]
+        cells += [f"{row['export_seconds']:.1f} s", f"{row['export_peak_mb']:.0f} MB"]
+        body.append(cells)
+    head = ["network", "onnxruntime", "Keras", "LiteRT", "export to .keras", "peak memory so far"]
+    return _table(head, body)
 
 
 def _counts(rows: list[Results]) -> str:

@@ -107,8 +107,9 @@ def reshape_to(call: Call, x: Any, before: Dims, after: Dims) -> Any:
         return _layer(call, x, target)
     plain = [dim for dim in before if dim != ONE]
     if plain == [dim for dim in after if dim != ONE]:
-        x = ops.squeeze(x, axis=tuple(i for i, d in enumerate(before) if d == ONE))
-        return ops.expand_dims(x, axis=tuple(i for i, d in enumerate(after) if d == ONE))
+        old, new = ([i for i, dim in enumerate(dims) if dim == ONE] for dims in (before, after))
+        x = ops.squeeze(x, axis=tuple(old)) if old else x  # no axes would be all of them
+        return ops.expand_dims(x, axis=tuple(new)) if new else x
     return _middle(call, x, before, after)
 
 
