@@ -33,6 +33,7 @@ __all__ = [
     "convert_weights",
     "to_channels_first",
     "to_channels_last",
+    "to_keras",
     "to_layout",
     "verify",
     "wrap",

@@ -177,9 +177,7 @@ def convert_file(
         exported, result, size = _keras("writing").write(
             src, dst, options, verify=verify, rtol=rtol, atol=atol, seed=seed, progress=clock.start
         )
-        return Report(
-            str(src), str(dst), to, dialect, exported.summary, result, size, clock.stop()
-        )
+        return Report(str(src), str(dst), to, dialect, exported.summary, result, size, clock.stop())
     writer = target.write
     assert reader is not None
     assert writer is not None
@@ -215,9 +213,7 @@ def convert_file(
     return Report(str(src), str(dst), to, dialect, summary, result, size, clock.stop())
 
 
-def _options(
-    to: str, dialect: str, io: str, layouts: Layouts | None, shapes: Shapes | None
-) -> Options:
+def _options(to: str, dialect: str, io: str, layouts: Layouts | None, shapes: Shapes | None) -> Options:
     return Options(to=to, dialect=dialect, io=io, layouts=layouts or {}, shapes=shapes or {})
 
 

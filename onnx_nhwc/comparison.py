@@ -79,9 +79,7 @@ def compare(
         return _because(result, f"its type is {converted.dtype}, not {source.dtype}")
     wanted = np.transpose(source, perm)
     if wanted.shape != converted.shape:
-        return _because(
-            result, f"its shape is {list(converted.shape)}, not {list(wanted.shape)} as expected"
-        )
+        return _because(result, f"its shape is {list(converted.shape)}, not {list(wanted.shape)} as expected")
     if not np.issubdtype(source.dtype, np.floating):
         unequal = np.count_nonzero(wanted != converted)
         reason = f"{unequal:,} of {source.size:,} elements are unequal" if unequal else ""
@@ -90,9 +88,7 @@ def compare(
 
 
 def _because(result: Comparison, reason: str, **figures: float) -> Comparison:
-    return Comparison(
-        result.name, result.perm, result.dtype, result.shape, reason=reason, **figures
-    )
+    return Comparison(result.name, result.perm, result.dtype, result.shape, reason=reason, **figures)
 
 
 def _compare_floats(
@@ -104,9 +100,7 @@ def _compare_floats(
     by_type = _TOLERANCES.get(result.dtype, _TOLERANCES["float32"])
     a, b = wanted[finite].astype(np.float64), actual[finite].astype(np.float64)
     scale = float(np.max(np.abs(a), initial=0.0))
-    tolerance = (by_type[0] if atol is None else atol) + (
-        by_type[1] if rtol is None else rtol
-    ) * scale
+    tolerance = (by_type[0] if atol is None else atol) + (by_type[1] if rtol is None else rtol) * scale
     if unequal.any():
         reason = f"{np.count_nonzero(unequal):,} elements are NaN or infinite in one only"
         return _because(result, reason, error=float("inf"), scale=scale, tolerance=tolerance)

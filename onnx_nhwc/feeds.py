@@ -67,9 +67,7 @@ class Input:
         return not all(isinstance(size, int) for size in self.shape)
 
 
-def candidates(
-    inputs: Sequence[Input], seed: int, given: Mapping[str, Array]
-) -> Iterator[dict[str, Array]]:
+def candidates(inputs: Sequence[Input], seed: int, given: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
     """Yield sets of values for ``inputs``, no two alike in sizes and range.
 
     Floats are normally distributed, integers small and not negative (those of 8 bits without a
@@ -95,9 +93,7 @@ def candidates(
         for samples, sizes in _GUESSES:
             shapes = _shapes(inputs, samples, sizes, given)
             integers = any(
-                np.issubdtype(_TYPES[entry.type], np.integer)
-                for entry in inputs
-                if entry.name not in given
+                np.issubdtype(_TYPES[entry.type], np.integer) for entry in inputs if entry.name not in given
             )
             key = (tuple(shapes.items()), limit if integers else 0)
             if key not in seen:

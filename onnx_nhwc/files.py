@@ -54,9 +54,7 @@ def read(path: str | os.PathLike[str]) -> ir.Model:
     except OSError as error:
         raise FileError(f"'{path}' cannot be read: {error.strerror or error}") from error
     if proto.graph.sparse_initializer:
-        raise FileError(
-            f"'{path}' holds sparse weights, which are not supported", "Store them densely."
-        )
+        raise FileError(f"'{path}' holds sparse weights, which are not supported", "Store them densely.")
     model = _deserialize(proto, f"'{path}'")
     try:
         _locate_weights(model, path, real)
@@ -94,9 +92,7 @@ def _parse(path: Path, location: str) -> onnx.ModelProto:
     if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
         raise FileError(f"'{path}' is not an ONNX file: it holds no graph")
     if not proto.opset_import and proto.ir_version >= 3:
-        raise FileError(
-            f"'{path}' is truncated or damaged: it names no opset", "Copy or export it again."
-        )
+        raise FileError(f"'{path}' is truncated or damaged: it names no opset", "Copy or export it again.")
     return proto
 
 
@@ -202,9 +198,7 @@ class Staged:
                 write_external(model, self.path)
         except OSError as error:
             reason = error.strerror or str(error)
-            raise FileError(
-                f"'{self.out}' cannot be written: {reason}", "It is as it was before."
-            ) from error
+            raise FileError(f"'{self.out}' cannot be written: {reason}", "It is as it was before.") from error
 
     def commit(self) -> None:
         """Move the files to their destination, replacing what is there."""

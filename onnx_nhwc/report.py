@@ -94,9 +94,7 @@ def describe(perm: tuple[int, ...]) -> str:
     return f"permuted ({digits})"
 
 
-def print_report(
-    report: Report, console: Console, *, explain: bool = False, verbose: bool = False
-) -> None:
+def print_report(report: Report, console: Console, *, explain: bool = False, verbose: bool = False) -> None:
     """Print a report.
 
     Args:
@@ -204,9 +202,7 @@ def _explain(summary: Summary, console: Console) -> None:
         return
     table = Table(title="Transposes that remain", title_justify="left", title_style="bold")
     for heading in ("Transpose", "of", "order", "moves", "forced by", "because"):
-        table.add_column(
-            heading, overflow="fold", justify="right" if heading == "moves" else "left"
-        )
+        table.add_column(heading, overflow="fold", justify="right" if heading == "moves" else "left")
     for entry in summary.remaining:
         shape = " x ".join("?" if size is None else str(size) for size in entry.shape)
         moved = "unknown" if entry.bytes is None else human_bytes(entry.bytes)

@@ -28,9 +28,7 @@ LAYOUTS = "onnx_nhwc.layouts"
 class Session:
     """A model loaded by onnxruntime."""
 
-    def __init__(
-        self, model: Model, role: str, optimizations: bool, exposed: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, model: Model, role: str, optimizations: bool, exposed: Sequence[str] = ()) -> None:
         import onnxruntime as rt  # takes a while, and only this needs it
 
         self.role = role
@@ -43,17 +41,14 @@ class Session:
             if exposed:
                 data = _exposing(data, exposed, options)
             try:
-                self._session = rt.InferenceSession(
-                    data, options, providers=["CPUExecutionProvider"]
-                )
+                self._session = rt.InferenceSession(data, options, providers=["CPUExecutionProvider"])
             except Exception as error:  # onnxruntime's exceptions have no common base
                 raise VerificationError(
                     f"onnxruntime cannot load the {role} model: {_message(error)}",
                     "Use --no-verify to convert it unverified.",
                 ) from error
         self.inputs = [
-            Input(entry.name, entry.type, tuple(entry.shape))
-            for entry in self._session.get_inputs()
+            Input(entry.name, entry.type, tuple(entry.shape)) for entry in self._session.get_inputs()
         ]
         self.outputs = [entry.name for entry in self._session.get_outputs()]
 
@@ -115,9 +110,7 @@ def _exposing(data: str | bytes, names: Sequence[str], options: Any) -> bytes:
     if isinstance(data, str):
         proto = onnx.load(data, load_external_data=False)
         folder = str(Path(data).resolve().parent)
-        options.add_session_config_entry(
-            "session.model_external_initializers_file_folder_path", folder
-        )
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
     else:
         proto = onnx.load_from_string(data)
     present = {value.name for value in proto.graph.output}

@@ -210,10 +210,7 @@ def _first_difference(
     nodes = operators(source[0])
     there = {name for node in operators(converted[0]) for name in node.output}
     producers = {
-        name: node
-        for node in nodes
-        for name in node.output
-        if name in values and values[name][0] in there
+        name: node for node in nodes for name in node.output if name in values and values[name][0] in there
     }
     names = list(producers)
     for start in range(0, len(names), _AT_A_TIME):

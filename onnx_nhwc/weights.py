@@ -97,9 +97,7 @@ def from_proto(proto: onnx.ModelProto) -> ir.Model:
     for node in nodes(model):
         for attribute in list(node.attributes.values()):
             if isinstance(attribute.value, ir.TensorProtoTensor):
-                node.attributes[attribute.name] = ir.AttrTensor(
-                    attribute.name, _own(attribute.value)
-                )
+                node.attributes[attribute.name] = ir.AttrTensor(attribute.name, _own(attribute.value))
     return model
 
 
@@ -126,9 +124,7 @@ def to_proto(model: ir.Model) -> onnx.ModelProto:
     return serialize(model, ())
 
 
-def serialize(
-    model: ir.Model, references: Iterable[tuple[ir.Value, ir.ExternalTensor]]
-) -> onnx.ModelProto:
+def serialize(model: ir.Model, references: Iterable[tuple[ir.Value, ir.ExternalTensor]]) -> onnx.ModelProto:
     """Serialize ``model`` with these references in place of these weights.
 
     All other weights are serialized by value, also if they are mapped. The model is unchanged

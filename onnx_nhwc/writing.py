@@ -41,10 +41,7 @@ def write_single(model: ir.Model, path: Path) -> bool:
     streamed = {str(value.name): tensor for value, tensor in _weights([model.graph], _STREAMED)}
     proto = serialize(
         model,
-        (
-            (value, _reference(tensor, "", 0))
-            for value, tensor in _weights([model.graph], _STREAMED)
-        ),
+        ((value, _reference(tensor, "", 0)) for value, tensor in _weights([model.graph], _STREAMED)),
     )
     entries = [_entry(tensor, streamed.get(tensor.name)) for tensor in proto.graph.initializer]
     proto.graph.ClearField("initializer")
@@ -83,9 +80,7 @@ def write_external(model: ir.Model, path: Path) -> None:
         file.write(serialize(model, references).SerializeToString())
 
 
-def _weights(
-    graphs: Iterable[ir.Graph], threshold: int
-) -> Iterator[tuple[ir.Value, ir.TensorProtocol]]:
+def _weights(graphs: Iterable[ir.Graph], threshold: int) -> Iterator[tuple[ir.Value, ir.TensorProtocol]]:
     """Yield the initializers of at least ``threshold`` bytes."""
     for graph in graphs:
         for value in graph.initializers.values():

@@ -379,7 +379,8 @@ def compose_gathers(model: ir.Model, edits: g.Edits) -> None:
     after:   Shape - Gather[3]
     """
     for node in model.graph.all_nodes():
-        inner, outer = _picks(node.inputs[0].producer() if node.inputs and node.inputs[0] else None), _picks(node)
+        data = g.input_at(node, 0)
+        inner, outer = _picks(None if data is None else data.producer()), _picks(node)
         if inner is None or outer is None:
             continue
         listed, first = inner

@@ -6,7 +6,6 @@ onnxruntime, with graph optimizations off and on, with the tolerances of ``onnx_
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 from typing import Any

@@ -137,7 +137,7 @@ def _lite(path: Path, model: Any, outputs: Sequence[str]) -> Runner:
 
 def _interpreter(path: Path) -> Any:
     try:
-        from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-untyped]
+        from ai_edge_litert.interpreter import Interpreter
     except ImportError:
         import tensorflow as tf
 

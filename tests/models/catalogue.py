@@ -153,9 +153,7 @@ def _signature(path: Path) -> Signature:
     return out
 
 
-def _random(
-    rng: np.random.Generator, shape: list[int], dtype: np.dtype[Any], scale: float
-) -> NDArray[Any]:
+def _random(rng: np.random.Generator, shape: list[int], dtype: np.dtype[Any], scale: float) -> NDArray[Any]:
     """Noise over slopes along every axis, so that means differ between seeds and places."""
     if dtype.kind in "iu":
         return rng.integers(0, 200, shape).astype(dtype)

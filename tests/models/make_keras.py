@@ -32,12 +32,8 @@ from weights import fill, hollow  # noqa: E402
 
 NETWORKS = {
     "resnet50": lambda shape: keras.applications.ResNet50(weights=None, input_shape=shape),
-    "mobilenetv2": lambda shape: keras.applications.MobileNetV2(
-        weights=None, input_shape=shape, alpha=0.35
-    ),
-    "efficientnetb0": lambda shape: keras.applications.EfficientNetB0(
-        weights=None, input_shape=shape
-    ),
+    "mobilenetv2": lambda shape: keras.applications.MobileNetV2(weights=None, input_shape=shape, alpha=0.35),
+    "efficientnetb0": lambda shape: keras.applications.EfficientNetB0(weights=None, input_shape=shape),
 }
 SIZE = (64, 96)  # the smallest that leaves 2 x 3 pixels in front of the global average
 OPSETS = {"static": 17, "batch": 13}

@@ -35,9 +35,7 @@ ACTIVATIONS = {"Relu", "Clip", "Mul", "Sigmoid", "PRelu", "LeakyRelu"}
 MOVES = VIEWS | {"Concat", "MaxPool", "AveragePool", "Dropout", "LRN", "Flatten", "Pad"}
 
 
-def fill(
-    model: onnx.ModelProto, seed: int = 0, gain: float = 1.0, last: float = 1.0
-) -> onnx.ModelProto:
+def fill(model: onnx.ModelProto, seed: int = 0, gain: float = 1.0, last: float = 1.0) -> onnx.ModelProto:
     """Replace constant weights by random ones; edits ``model`` and returns it.
 
     Replaced are the results of ``ConstantOfShape`` over an initializer, and the float initializers
@@ -125,9 +123,7 @@ class _Uses:
     def ends_in_sum(self, node: onnx.NodeProto) -> bool:
         """Whether a result reaches a residual sum with only per-channel constants between."""
         for reader, _ in self.readers.get(node.output[0], ()):
-            affine = reader.op_type in {"Mul", "Add"} and not self.constants.isdisjoint(
-                reader.input
-            )
+            affine = reader.op_type in {"Mul", "Add"} and not self.constants.isdisjoint(reader.input)
             if reader.op_type == "BatchNormalization" or affine:
                 if self.ends_in_sum(reader):
                     return True

@@ -333,9 +333,7 @@ def local_function(b: Builder) -> None:
         helper.make_node("Transpose", ["c"], ["y"], perm=[0, 3, 1, 2]),
     ]
     opsets = [helper.make_opsetid("", b.opset)]
-    b.functions.append(
-        helper.make_function("custom", "ScaledConv", ["x", "w", "s"], ["y"], nodes, opsets)
-    )
+    b.functions.append(helper.make_function("custom", "ScaledConv", ["x", "w", "s"], ["y"], nodes, opsets))
     y = b.x()
     for _ in range(2):
         y = b.op("ScaledConv", y, b.weight(b.c, b.c, 3, 3), b.vector(b.c), domain="custom")
@@ -373,10 +371,7 @@ def casts(b: Builder) -> None:
 def clip_dropout(b: Builder) -> None:
     """Clip and Dropout: attributes once, inputs now; the mask follows."""
     y = b.same(b.x())
-    if b.opset < 11:
-        y = b.op("Clip", y, min=-0.5, max=0.7)
-    else:
-        y = b.op("Clip", y, b.floats(-0.5), b.floats(0.7))
+    y = b.op("Clip", y, min=-0.5, max=0.7) if b.opset < 11 else b.op("Clip", y, b.floats(-0.5), b.floats(0.7))
     if b.opset < 10:  # a mask of floats, all zero in onnxruntime
         b.output(b.op("Selu", b.same(b.op("Dropout", y, ratio=0.3))))
         return

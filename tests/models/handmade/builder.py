@@ -86,9 +86,7 @@ class Builder:
         sizes = [getattr(self.sizes, letter) for letter in axes]
         return self.input(name, sizes, axes, dtype)
 
-    def input(
-        self, name: str, sizes: Sequence[int], axes: str = "", dtype: int = TensorProto.FLOAT
-    ) -> str:
+    def input(self, name: str, sizes: Sequence[int], axes: str = "", dtype: int = TensorProto.FLOAT) -> str:
         axes = axes or "." * len(sizes)
         names = {"n": "batch", "h": "height", "w": "width", "d": "depth", "t": "time"}
         shape = [names[a] if a in self.dynamic else s for a, s in zip(axes, sizes, strict=True)]
@@ -121,9 +119,7 @@ class Builder:
         """A node with one output."""
         return self.ops(kind, *inputs, outputs=1, domain=domain, **attributes)[0]
 
-    def ops(
-        self, kind: str, *inputs: str, outputs: int, domain: str = "", **attributes: Any
-    ) -> list[str]:
+    def ops(self, kind: str, *inputs: str, outputs: int, domain: str = "", **attributes: Any) -> list[str]:
         """A node with several outputs."""
         names = [self.fresh(kind.lower()) for _ in range(outputs)]
         self.nodes.append(

@@ -97,9 +97,7 @@ def stem(outputs: int) -> nn.Sequential:
 
 
 def resnet_basic() -> nn.Module:
-    return nn.Sequential(
-        stem(8), Basic(8, 8), Basic(8, 12, 2), Basic(12, 12), Basic(12, 20, 2), Head(20, 10)
-    )
+    return nn.Sequential(stem(8), Basic(8, 8), Basic(8, 12, 2), Basic(12, 12), Basic(12, 20, 2), Head(20, 10))
 
 
 def resnet_bottleneck() -> nn.Module:
@@ -328,9 +326,7 @@ def shufflenetv1() -> nn.Module:
 class RepBlock(nn.Module):
     """RepVGG's and MobileOne's training-time block: parallel branches, summed."""
 
-    def __init__(
-        self, inputs: int, outputs: int, stride: int, groups: int = 1, se: int = 0
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, groups: int = 1, se: int = 0) -> None:
         super().__init__()
         same = inputs == outputs and stride == 1
         self.identity = nn.BatchNorm2d(inputs) if same else None
@@ -382,9 +378,7 @@ class Vgg(nn.Module):
             nn.MaxPool2d(2),
             nn.MaxPool2d(2),
         )
-        self.classifier = nn.Sequential(
-            nn.Linear(10 * 5 * 4, 24), nn.ReLU(), nn.Dropout(), nn.Linear(24, 10)
-        )
+        self.classifier = nn.Sequential(nn.Linear(10 * 5 * 4, 24), nn.ReLU(), nn.Dropout(), nn.Linear(24, 10))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(torch.flatten(self.features(x), 1))

@@ -10,9 +10,7 @@ from .classify import Basic, InvertedResidual, conv_bn
 
 
 def double_conv(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        conv_bn(inputs, outputs, act=nn.ReLU()), conv_bn(outputs, outputs, act=nn.ReLU())
-    )
+    return nn.Sequential(conv_bn(inputs, outputs, act=nn.ReLU()), conv_bn(outputs, outputs, act=nn.ReLU()))
 
 
 class UNet(nn.Module):
@@ -78,9 +76,7 @@ class DeepLab(nn.Module):
         y = self.backbone(x)
         parts = [branch(y) for branch in self.branches]
         mean = self.globally(y)
-        parts.append(
-            functional.interpolate(mean, size=y.shape[-2:], mode="bilinear", align_corners=False)
-        )
+        parts.append(functional.interpolate(mean, size=y.shape[-2:], mode="bilinear", align_corners=False))
         y = self.classify(self.project(torch.cat(parts, 1)))
         return functional.interpolate(y, size=x.shape[-2:], mode="bilinear", align_corners=False)
 
@@ -175,8 +171,7 @@ class YoloV8(nn.Module):
         super().__init__()
         self.neck, self.classes, self.bins = YoloNeck(), classes, bins
         self.boxes = nn.ModuleList(
-            nn.Sequential(conv_bn(c, 12, act=nn.SiLU()), nn.Conv2d(12, 4 * bins, 1))
-            for c in (10, 14)
+            nn.Sequential(conv_bn(c, 12, act=nn.SiLU()), nn.Conv2d(12, 4 * bins, 1)) for c in (10, 14)
         )
         self.scores = nn.ModuleList(
             nn.Sequential(conv_bn(c, 9, act=nn.SiLU()), nn.Conv2d(9, classes, 1)) for c in (10, 14)
@@ -295,9 +290,7 @@ class HrNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = conv_bn(3, 8, 3, 2, act=nn.ReLU())
-        self.split = nn.ModuleList(
-            (conv_bn(8, 6, act=nn.ReLU()), conv_bn(8, 12, 3, 2, act=nn.ReLU()))
-        )
+        self.split = nn.ModuleList((conv_bn(8, 6, act=nn.ReLU()), conv_bn(8, 12, 3, 2, act=nn.ReLU())))
         self.stages = nn.ModuleList(
             nn.ModuleDict(
                 {
