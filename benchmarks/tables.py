@@ -37,8 +37,8 @@ channels-last data through `np.transpose`. "Optimised": nodes, and Transposes am
 onnxruntime's own optimisations. "Difference": of any output, relative to the source's largest value."""
 CONVERSION = """Without verification, against `onnx.load` + `onnx.save` of the same file, alternating.
 `to_channels_last` is the library call, `convert_file` writes the result as well."""
-SCALING = """Processor time of one thread. Generated networks: residual blocks with BatchNormalization, Concat, gates, shuffles. The
-exponent is that of the growth since the row before: 1 is linear."""
+SCALING = """Processor time of one thread. Generated networks: residual blocks with BatchNormalization,
+Concat, gates, shuffles. The exponent is that of the growth since the row before: 1 is linear."""
 
 
 KERAS = """One thread, one image, medians of alternating runs; the ratio is to onnxruntime on the

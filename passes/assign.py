@@ -91,15 +91,26 @@ class _Chooser:
         )
 
     def _preference(self, node: Operation, labels: list[tuple[Arrangement, bool]]) -> list[int]:
-        """Channels last; but the source's order between operators that run channels first.
+        """Channels last; in the standard dialect only for what is more than a move of unit axes.
 
-        There the other costs a Reshape wherever only unit axes move, in front of which runtimes
-        no longer recognise what they fuse.
+        There each such move costs a Reshape, in front of which runtimes no longer recognise what
+        they fuse.
         """
         if self.target.channels_last and not self.target.functions:
             same = self.flow.relation(node).identity
-            return [0 if order == same else 1 for order, _ in labels]
+            if all(self._moves_nothing(node, order) for order, _ in labels):
+                return [0 if order == same else 1 for order, _ in labels]
         return [0 if image else 1 for _, image in labels]
+
+    def _moves_nothing(self, node: Operation, order: Arrangement) -> bool:
+        """Whether every port stores its elements in this order as in the source's."""
+        relation = self.flow.relation(node)
+        ports = [(v, relation.inputs[i]) for i, v in enumerate(node.inputs) if v is not None and v.name]
+        return all(
+            self._key(value, relation, letters, order)
+            == self._key(value, relation, letters, relation.identity)
+            for value, letters in ports
+        )
 
     def _io(self, variable: int) -> list[tuple[int, ...]]:
         return self.io_labels[variable - len(self.nodes)]
