@@ -33,6 +33,7 @@ class Report:
         verification: How source and result compare; None if that was not asked for.
         bytes_written: The size of the destination, with external data.
         seconds: How long each phase took.
+        batch: What became of a batch that the source fixes at 1; empty if there is none.
     """
 
     source: str
@@ -43,6 +44,7 @@ class Report:
     verification: Verification | None
     bytes_written: int
     seconds: dict[str, float]
+    batch: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as data that JSON can hold."""
@@ -144,6 +146,8 @@ def _lines(report: Report, verbose: bool) -> Iterable[tuple[str, str]]:
         yield "left as it is", f"{barrier.node}: {barrier.reason}"
     if not verbose and len(summary.barriers) > 5:
         yield "", f"and {len(summary.barriers) - 5:,} more (-v lists them)"
+    if report.batch:
+        yield "batch", report.batch
     yield from _verified(report.verification, verbose)
     yield "written", human_bytes(report.bytes_written)
     yield "time", _times(report.seconds, verbose)

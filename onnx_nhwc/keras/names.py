@@ -4,7 +4,7 @@ Keras forbids ``/``, TensorFlow most other signs, and torch forbids ``.``; what 
 least that all backends take.
 
 >>> names = Names()
->>> names.of_node("/layer1/layer1.0/conv1/Conv", "Conv", "")
+>>> names.of_node("/layer1/layer1.0/conv1/Conv", "Conv", "onnx::Conv_12")
 'layer1_0_conv1'
 >>> names.of_node("node_conv2d_7", "Conv", "layer1.0.conv2.weight")
 'layer1_0_conv2'
