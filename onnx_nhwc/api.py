@@ -177,7 +177,8 @@ def convert_file(
         exported, result, size = _keras("writing").write(
             src, dst, options, verify=verify, rtol=rtol, atol=atol, seed=seed, progress=clock.start
         )
-        return Report(str(src), str(dst), to, dialect, exported.summary, result, size, clock.stop())
+        seconds, summary, batch = clock.stop(), exported.summary, exported.batch.describe()
+        return Report(str(src), str(dst), to, dialect, summary, result, size, seconds, batch)
     writer = target.write
     assert reader is not None
     assert writer is not None

@@ -31,6 +31,7 @@ exit status:
 examples:
   onnx-nhwc model.onnx model_nhwc.onnx
   onnx-nhwc model.onnx out.onnx --shape x=1,3,224,224 --explain
+  onnx-nhwc model.onnx model.keras
   onnx-nhwc model.onnx out.onnx --io keep --layout image=NHWC
 """
 
@@ -52,7 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("src", metavar="IN", type=Path, help="the model to read (.onnx)")
-    add("dst", metavar="OUT", type=Path, help="the file to write (.onnx); may be IN itself")
+    add("dst", metavar="OUT", type=Path, help="what to write: .onnx (may be IN itself), .keras, .tflite, or a "
+        "folder (a SavedModel)")  # fmt: skip
     add("--to", choices=["channels-last", "channels-first"], default="channels-last",
         help="the layout wanted (default: %(default)s)")  # fmt: skip
     add("--dialect", choices=["functions", "standard"], default="functions",

@@ -31,6 +31,7 @@ NAME = "batch"
 _ANY_LENGTH = 2**31 - 1
 _RECURRENT = {"LSTM": (1, 2, 1, 1), "GRU": (1, 2, 1), "RNN": (1, 2, 1)}
 """The batch axis of a recurrent node's input, then of its outputs (time first)."""
+_COPIES = {"Expand", "Reshape", "Unsqueeze", "Slice", "Gather", "Identity"}
 _BESIDE = {"GridSample"}
 """Operators whose other operands, too, have a sample per entry of axis 0."""
 
@@ -47,6 +48,12 @@ class Freed:
     outputs: dict[str, int] = field(default_factory=dict)
     """The axis that the batch is in."""
     reason: str = ""
+
+    def describe(self) -> str:
+        """For people; empty if no input has a batch of the fixed size 1."""
+        if self.inputs:
+            return "free, although the source fixes it at 1"
+        return f"fixed at 1, as {self.reason}" if self.reason else ""
 
 
 def free_batch(model: ir.Model) -> tuple[ir.Model, Freed]:
@@ -382,14 +389,7 @@ def _is_zero(value: ir.Value) -> bool:
     if tensor is not None:
         return not np.any(tensor.numpy())
     node = value.producer()
-    while node is not None and node.op_type in (
-        "Expand",
-        "Reshape",
-        "Unsqueeze",
-        "Slice",
-        "Gather",
-        "Identity",
-    ):
+    while node is not None and node.op_type in _COPIES:
         source = node.inputs[0]
         if source is None:
             return False

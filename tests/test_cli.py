@@ -228,7 +228,7 @@ def test_wrong_inputs(folder: Path, capsys: pytest.CaptureFixture[str], src: str
     [
         ("none/out.onnx", "does not exist"),
         ("folder.onnx", "is not a file"),
-        ("out.tflite", "cannot be written yet"),
+        ("out.h5", "cannot be written yet"),
         ("out.txt", "'.txt' is not known"),
     ],
 )
