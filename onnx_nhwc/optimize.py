@@ -53,8 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("src", metavar="IN", type=Path, help="the model to read (.onnx)")
-    add("dst", metavar="OUT", type=Path, help="what to write: .onnx (may be IN itself), .keras, .tflite, or a "
-        "folder (a SavedModel)")  # fmt: skip
+    add("dst", metavar="OUT", type=Path,
+        help="what to write: .onnx (may be IN itself), .keras, .tflite, or a folder "
+        "(a SavedModel)")  # fmt: skip
     add("--to", choices=["channels-last", "channels-first"], default="channels-last",
         help="the layout wanted (default: %(default)s)")  # fmt: skip
     add("--dialect", choices=["functions", "standard"], default="functions",
