@@ -49,6 +49,10 @@ def accepted(model: onnx.ModelProto) -> str:
     return ""
 
 
+APPROXIMATE = ["WeightBiasQuantization"]
+"""Optimisations of onnxruntime that change results: this one rounds float weights to 8 bits."""
+
+
 class Session:
     """A model on onnxruntime, one thread."""
 
@@ -61,7 +65,10 @@ class Session:
             options.graph_optimization_level = level
         self.names = [value.name for value in model.graph.output]
         self._session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            model.SerializeToString(),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=APPROXIMATE,
         )
 
     def run(self, feeds: Feeds) -> list[Any]:
