@@ -97,9 +97,9 @@ def set_attribute(node: ir.Node, name: str, value: Any) -> None:
 
 
 def state_type(node: ir.Node) -> None:
-    """Write a CastLike as the Cast that it is, where the type is known."""
+    """Write a CastLike of a constant as the Cast that it is, where the type is known."""
     like = input_at(node, 1) if node.op_type == "CastLike" and node.domain in STANDARD else None
-    if like is not None and like.dtype is not None:
+    if like is not None and constant(node.inputs[0]) is not None and like.dtype is not None:
         node.op_type = "Cast"
         node.resize_inputs(1)
         set_attribute(node, "to", int(like.dtype))

@@ -173,7 +173,8 @@ def move_center_crop_pad(move: Move) -> None:
     axes = move.site.attribute("axes")
     axes = list(range(move.site.rank)) if axes is None else [a % move.site.rank for a in axes]
     sizes, dims = g.integers(move.node.inputs[1]), move.site.shape(0)
-    if sizes is not None and all(dims[a].static for a in range(len(dims)) if a not in axes):
+    known = all(dims[a].static for a in range(len(dims)) if a not in axes)
+    if sizes is not None and known and move.x.perm is not None:
         full = [sizes[axes.index(a)] if a in axes else dims[a].number for a in range(len(dims))]
         g.set_input(move.node, 1, move.edits.constant(move.x.spread(full, 1), "shape"))
         g.set_attribute(move.node, "axes", None)
