@@ -73,6 +73,8 @@ def _wanted(call: Call) -> tuple[list[float | None], list[Dim | None]]:
     old = call.op_type == "Upsample" or call.opset < 11
     index = 1 if old else 2
     stated = call.attribute("scales")
+    if stated is not None and call.spatial:  # an attribute of the operator inside the function
+        stated = [stated[0], *stated[2:], stated[1]]
     if stated is None and call.has(index) and not (call.has(3) and _empty(call, index)):
         stated = [float(v) for v in call.array(index, "scales").reshape(-1)]
     if stated:

@@ -1,0 +1,149 @@
+"""Carries BatchNormalization through tf2onnx.
+
+Keras traces it as a product and a sum, whose factors TensorFlow then folds into whatever is near.
+While a model is traced, every BatchNormalization is therefore replaced by one elementwise operation
+that TensorFlow cannot simplify and ONNX does not have, with the number of the layer in it. What
+arrives in ONNX is made a BatchNormalization, with the parameters of that layer, unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+import onnx_ir as ir
+
+from onnx_nhwc.passes.errors import ConversionError
+
+__all__ = ["DOMAIN", "handlers", "marked", "normalizations", "restore"]
+
+DOMAIN = "onnx_nhwc.marked"
+_MARK = "Polygamma"
+_FIRST = 7_000_000  # nobody takes this derivative of the gamma function
+
+
+def normalizations(layers: Sequence[Any]) -> list[Any]:
+    """Those of a model's layers that are carried through."""
+    return [
+        layer for layer in layers if type(layer).call is keras.layers.BatchNormalization.call and layer.built
+    ]
+
+
+@contextmanager
+def marked(layers: Sequence[Any]) -> Iterator[None]:
+    """Let these layers, when called, leave a mark with their number."""
+    for number, layer in enumerate(layers):
+        layer.__dict__["call"] = _leave_mark(layer, number)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.__dict__.pop("call", None)
+
+
+def _leave_mark(layer: Any, number: int) -> Any:
+    own = layer.call
+
+    def call(inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        import tensorflow as tf
+
+        if not tf.is_tensor(inputs) or (training and layer.trainable):
+            return own(inputs, training=training, mask=mask)
+        dtype = keras.backend.result_type(inputs.dtype, "float32")
+        x = keras.ops.cast(inputs, dtype)
+        y = tf.raw_ops.Polygamma(a=tf.constant(_FIRST + number, x.dtype), x=x)
+        return keras.ops.cast(y, layer.compute_dtype)
+
+    return call
+
+
+def handlers() -> dict[str, Any]:
+    """What tf2onnx is to do with a mark."""
+    return {_MARK: (_keep_mark, [])}
+
+
+def _keep_mark(ctx: Any, node: Any, name: str, args: Any) -> None:
+    first = node.inputs[0]
+    number = int(first.get_tensor_value()) - _FIRST if first.is_const() else -1
+    if number < 0:
+        raise ConversionError(f"ONNX has no form for TensorFlow's {_MARK}", node=f"'{name}'")
+    shapes, dtypes = [ctx.get_shape(node.output[0])], [ctx.get_dtype(node.output[0])]
+    inputs, outputs = [node.input[1]], list(node.output)
+    ctx.remove_node(node.name)
+    ctx.make_node(
+        _MARK, inputs, name=name, outputs=outputs, shapes=shapes, dtypes=dtypes,
+        domain=DOMAIN, attr={"number": number},
+    )  # fmt: skip
+
+
+def restore(model: ir.Model, layers: Sequence[Any]) -> None:
+    """Make every mark a BatchNormalization."""
+    weights: dict[int, list[ir.Value]] = {}
+    for node in list(model.graph.all_nodes()):
+        if node.domain == DOMAIN:
+            number = node.attributes["number"].as_int()
+            assert node.graph is not None
+            if number not in weights:
+                weights[number] = _weights(model, layers[number], node)
+            _restore(node, layers[number], weights[number])
+    for graph in model.graphs():
+        graph.opset_imports.pop(DOMAIN, None)
+    model.opset_imports.pop(DOMAIN, None)
+
+
+def _weights(model: ir.Model, layer: Any, node: ir.Node) -> list[ir.Value]:
+    x = node.inputs[0]
+    assert x is not None
+    dtype = node.outputs[0].dtype or x.dtype or ir.DataType.FLOAT
+    size = int(layer.moving_mean.shape[0])
+    ones, zeros = np.ones(size), np.zeros(size)
+    arrays = {
+        "gamma": layer.gamma if layer.scale else ones,
+        "beta": layer.beta if layer.center else zeros,
+        "moving_mean": layer.moving_mean,
+        "moving_variance": layer.moving_variance,
+    }
+    values = []
+    for part, array in arrays.items():
+        name = f"{layer.path}/{part}"
+        while name in model.graph.initializers:
+            name += "_"
+        data = keras.ops.convert_to_numpy(array).astype(dtype.numpy())
+        value = ir.Value(name=name, const_value=ir.tensor(data, name=name))
+        value.type, value.shape = ir.TensorType(dtype), ir.Shape(data.shape)
+        model.graph.register_initializer(value)
+        values.append(value)
+    return values
+
+
+def _restore(node: ir.Node, layer: Any, weights: Sequence[ir.Value]) -> None:
+    rank = layer.input_spec.ndim
+    axis = layer.axis % rank
+    rest = [a for a in range(rank) if a not in (0, axis)]
+    there = [0, axis, *rest]
+    back = sorted(range(rank), key=there.__getitem__)
+    new: list[ir.Node] = []
+
+    def add(op_type: str, inputs: Sequence[ir.Value | None], **attributes: Any) -> ir.Value:
+        made = ir.node(op_type, inputs, attributes, name=f"{node.name}/{op_type}" if new else node.name)
+        new.append(made)
+        value = made.outputs[0]
+        value.name = f"{node.outputs[0].name}/{len(new)}"
+        value.type = node.outputs[0].type
+        return value
+
+    value = node.inputs[0]
+    if axis != 1 and rank > 1:
+        value = add("Transpose", [value], perm=there)
+    attributes = {"epsilon": float(layer.epsilon), "momentum": float(layer.momentum)}
+    value = add("BatchNormalization", [value, *weights], **attributes)
+    new[-1].name = node.name
+    if axis != 1 and rank > 1:
+        value = add("Transpose", [value], perm=back)
+    graph, old = node.graph, node.outputs[0]
+    assert graph is not None
+    value.shape = old.shape
+    ir.convenience.replace_nodes_and_values(graph, node, [node], new, [old], [value])
