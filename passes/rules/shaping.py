@@ -279,11 +279,16 @@ def constant_of_shape(site: Site) -> Relation:
     if not length.static:
         return barrier(site.node, "the rank of its result is unknown")
     letters = tuple(range(length.number))
-    return Relation((None,), (letters,), whole=frozenset(letters), resized=frozenset(letters))
+    whole = frozenset() if g.integers(site.node.inputs[0]) is not None else frozenset(letters)
+    return Relation((None,), (letters,), whole=whole, resized=frozenset(letters))
 
 
 def move_constant_of_shape(move: Move) -> None:
-    permute_entries(move, 0, move.y)
+    if g.integers(move.node.inputs[0]) is None:
+        permute_entries(move, 0, move.y)
+    else:
+        sizes = [dim.number for dim in move.y.stored.shape]
+        g.set_input(move.node, 0, move.edits.constant(sizes, "shape"))
 
 
 def one_hot(site: Site) -> Relation:
