@@ -14,7 +14,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from onnx_nhwc.api import convert_file, to_channels_first, to_channels_last, to_keras
+    from onnx_nhwc.api import (
+        convert_channels_first_to_last,
+        convert_file,
+        to_channels_first,
+        to_channels_last,
+        to_keras,
+    )
     from onnx_nhwc.doors import LayoutWarning, to_layout, wrap
     from onnx_nhwc.legacy import convert_weights
     from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError, VerificationError
@@ -29,6 +35,7 @@ __all__ = [
     "UsageError",
     "Verification",
     "VerificationError",
+    "convert_channels_first_to_last",
     "convert_file",
     "convert_weights",
     "to_channels_first",
@@ -40,7 +47,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "onnx_nhwc.api": {"convert_file", "to_channels_first", "to_channels_last", "to_keras"},
+    "onnx_nhwc.api": {
+        *("convert_channels_first_to_last", "convert_file"),
+        *("to_channels_first", "to_channels_last", "to_keras"),
+    },
     "onnx_nhwc.doors": {"LayoutWarning", "to_layout", "wrap"},
     "onnx_nhwc.legacy": {"convert_weights"},
     "onnx_nhwc.passes.errors": {"ConversionError", "FileError", "UsageError", "VerificationError"},

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,13 @@ from onnx_nhwc.weights import release, to_proto
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["convert_file", "to_channels_first", "to_channels_last", "to_keras"]
+__all__ = [
+    "convert_channels_first_to_last",
+    "convert_file",
+    "to_channels_first",
+    "to_channels_last",
+    "to_keras",
+]
 
 Model = onnx.ModelProto | ir.Model | str | os.PathLike[str]
 Layouts = Mapping[str, str | tuple[int, ...]]
@@ -105,6 +113,25 @@ def to_keras(
     return _keras("api").to_keras(model, io=io, layouts=layouts, shapes=shapes)
 
 
+def convert_channels_first_to_last(model: Any) -> Any:
+    """Return a Keras model that computes the same as ``model``, with channels last.
+
+    Layers keep their names and parameters, as far as they are one layer in the result, too.
+    Images, signals and volumes are taken and returned channels last.
+
+    Args:
+        model: A ``keras.Model``, which is left as it is. Keras must run on TensorFlow.
+
+    Returns:
+        A functional ``keras.Model`` of Keras's own layers, with inputs and outputs nested as before.
+
+    Raises:
+        ConversionError: The model cannot be converted.
+        UsageError: Keras, TensorFlow or tf2onnx is not installed, or Keras runs on another backend.
+    """
+    return _keras("reading").channels_first_to_last(model)
+
+
 def _keras(name: str) -> ModuleType:
     """Import a module of the exporter, which needs Keras.
 
@@ -169,6 +196,11 @@ def convert_file(
     src, dst = Path(src), Path(dst)
     options = _options(to, dialect, io, layouts, shapes)
     reader, target = format_of(src, "read").read, format_of(dst, "write")
+    if reader is not None and reader is not files.read:
+        return _convert_via_onnx(
+            src, reader, dst, to=to, dialect=dialect, io=io, layouts=layouts, shapes=shapes,
+            verify=verify, rtol=rtol, atol=atol, seed=seed, progress=progress,
+        )  # fmt: skip
     clock = _Clock(progress)
     if target.keras:
         if to != "channels-last":
@@ -212,6 +244,20 @@ def convert_file(
         clock.start("commit")
         staged.commit()
     return Report(str(src), str(dst), to, dialect, summary, result, size, clock.stop())
+
+
+def _convert_via_onnx(src: Path, reader: Callable[[Path], ir.Model], dst: Path, **options: Any) -> Report:
+    """Convert a file of another kind, which is read into an ONNX file first."""
+    clock = _Clock(options["progress"])
+    clock.start("read")
+    with tempfile.TemporaryDirectory(prefix="onnx-nhwc-") as folder:
+        between = Path(folder, "source.onnx")
+        with files.staged(between) as staged:
+            staged.write(reader(src))
+            staged.commit()
+        seconds = clock.stop()
+        report = convert_file(between, dst, **options)
+    return replace(report, source=str(src), seconds={**seconds, **report.seconds})
 
 
 def _options(to: str, dialect: str, io: str, layouts: Layouts | None, shapes: Shapes | None) -> Options:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +36,31 @@ def _write_onnx(file: files.Staged, model: ir.Model) -> None:
     file.write(model)
 
 
+def _read_keras(path: Path) -> ir.Model:
+    """Read a Keras model, which takes Keras, TensorFlow and tf2onnx."""
+    if not path.exists():
+        raise UsageError(f"'{path}' does not exist")
+    try:
+        reading = importlib.import_module("onnx_nhwc.keras.reading")
+        importlib.import_module("tf2onnx")
+    except ImportError as error:
+        missing = error.name or "keras"
+        if missing.startswith("onnx_nhwc"):
+            raise
+        raise UsageError(
+            f"'{path}': this needs '{missing}', which is not installed",
+            'Install it with: pip install "onnx-nhwc[keras]"',
+        ) from error
+    model: ir.Model = reading.read(path)
+    return model
+
+
 FORMATS: dict[str, Format] = {
     ".onnx": Format("ONNX", files.read, _write_onnx),
-    ".keras": Format("Keras", keras=True),
-    ".h5": Format("Keras (HDF5)"),
+    ".keras": Format("Keras", _read_keras, keras=True),
+    ".h5": Format("Keras (HDF5)", _read_keras),
     ".tflite": Format("LiteRT", keras=True),
-    "": Format("SavedModel", keras=True),
+    "": Format("SavedModel", _read_keras, keras=True),
 }
 
 

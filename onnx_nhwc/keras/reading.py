@@ -19,18 +19,38 @@ from onnx_nhwc import files
 from onnx_nhwc.keras.api import export
 from onnx_nhwc.keras.layer_names import name_nodes
 from onnx_nhwc.keras.marking import DOMAIN, marked, normalizations, restore
+from onnx_nhwc.keras.names import io_name
 from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError
 from onnx_nhwc.passes.pipeline import Options
 
 __all__ = ["channels_first_to_last", "from_keras", "from_saved_model", "read"]
 
 _OPSET = 17
-_IN, _OUT = "onnx_nhwc_input_{}", "onnx_nhwc_output_{}"
+_END = "onnx_nhwc_output_"
+_IN, _OUT = "onnx_nhwc_input_{}", _END + "{}"
 
 
 def channels_first_to_last(model: Any) -> Any:
     """Return ``model`` with channels last; see :func:`onnx_nhwc.convert_channels_first_to_last`."""
-    return export(from_keras(model), Options()).model
+    with _quiet():
+        source, ends = _converted(model)
+        result = export(source, Options()).model
+        inputs = {tensor.name: tensor for tensor in result.inputs}
+        names, structure = _inputs(model)
+        given = [inputs[io_name(name)] for name, _, _ in names]
+        found = keras.tree.flatten(result.outputs)
+        # the exporter names outputs by layers that do nothing, in the way of the model's own names
+        tensors = [_before(tensor) for tensor in found]
+        return keras.Model(
+            keras.tree.pack_sequence_as(structure, given) if len(given) > 1 else given[0],
+            keras.tree.pack_sequence_as(ends, tensors),
+            name=model.name,
+        )
+
+
+def _before(tensor: Any) -> Any:
+    operation = tensor._keras_history.operation
+    return operation.input if operation.name.startswith(_END) else tensor
 
 
 def read(path: Path) -> ir.Model:
@@ -65,17 +85,25 @@ def from_keras(model: Any) -> ir.Model:
         UsageError: Keras does not run on TensorFlow.
         ConversionError: The model's inputs are not known, or ONNX cannot express some operation.
     """
+    result, ends = _converted(model)
+    names = _output_names(model, ends)
+    _rename(result, [(v.name or "").removesuffix(":0") for v in result.graph.inputs], names)
+    return result
+
+
+def _converted(model: Any) -> tuple[ir.Model, Any]:
+    """The same with numbered outputs, and how its outputs are nested."""
     _backend()
     if not isinstance(model, keras.Model):
         raise UsageError(f"a Keras model is wanted, not a {type(model).__name__}")
     inputs, structure = _inputs(model)
     layers = list(model._flatten_layers(include_self=False))
     batches = normalizations(layers)
-    ends: list[str] = []
+    ends: list[Any] = []
 
     def call(*tensors: Any) -> dict[str, Any]:
         results = model(keras.tree.pack_sequence_as(structure, tensors), training=False)
-        ends.extend(_outputs(model, results))
+        ends.append(keras.tree.map_structure(lambda _: 0, results))
         return _numbered(keras.tree.flatten(results))
 
     with _quiet(), marked(batches):
@@ -83,9 +111,11 @@ def from_keras(model: Any) -> ir.Model:
     restore(result, batches)
     _refuse_unknown(result)
     name_nodes(result, layers)
-    _rename(result, [name for name, _, _ in inputs], ends)
+    _rename(
+        result, [name for name, _, _ in inputs], [_OUT.format(i) for i in range(len(result.graph.outputs))]
+    )
     result.graph.name = model.name
-    return result
+    return result, ends[-1]
 
 
 def from_saved_model(path: Path) -> ir.Model:
@@ -141,7 +171,7 @@ def _inputs(model: Any) -> tuple[list[tuple[str, Any, str]], Any]:
     )
 
 
-def _outputs(model: Any, results: Any) -> list[str]:
+def _output_names(model: Any, results: Any) -> list[str]:
     """The names of the outputs; several of one layer have its name all of them."""
     if isinstance(results, dict) and all(not isinstance(v, (dict, list, tuple)) for v in results.values()):
         return sorted(results)
@@ -203,7 +233,9 @@ def _refuse_unknown(model: ir.Model) -> None:
 def _rename(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) -> None:
     graph = model.graph
     found = {(value.name or "").removesuffix(":0"): value for value in graph.inputs}
-    chosen = [(found[key], n) for i, n in enumerate(inputs) if (key := _IN.format(i)) in found]
+    chosen = [
+        (found[key], name) for i, name in enumerate(inputs) for key in (_IN.format(i), name) if key in found
+    ]
     taken = {name for _, name in chosen}
     for value, name in zip(graph.outputs, outputs, strict=True):
         chosen.append((value, f"{name}_output" if name in taken else name))
