@@ -40,6 +40,8 @@ class Options:
     shapes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        pins = {name: pin if isinstance(pin, str) else tuple(pin) for name, pin in self.layouts.items()}
+        object.__setattr__(self, "layouts", pins)
         allowed = {
             "to": ("channels-last", "channels-first"),
             "dialect": ("functions", "standard"),

@@ -226,6 +226,7 @@ def shape(value: onnx.ValueInfoProto) -> list[int | str]:
         ("torch/unet_transposed.ts.batch", {"y": "NCHW"}),
         ("torch/unet_transposed.ts.batch", {"x": "NHWC", "y": (0, 1, 2, 3)}),
         ("torch/unet_transposed.ts.static", {"x": (0, 3, 2, 1)}),
+        ("torch/unet_transposed.ts.static", {"x": [0, 2, 3, 1]}),
         ("torch/resnet_basic.dynamo.static", {"x": "NHWC", "y": (1, 0)}),
         ("torch/tcn.dynamo.batch", {"x": "NWC"}),
         ("torch/video.dynamo.batch", {"x": "NDHWC"}),
