@@ -18,10 +18,11 @@ import onnx_ir as ir
 
 from onnx_nhwc.passes.errors import ConversionError
 
-__all__ = ["DOMAIN", "handlers", "marked", "normalizations", "restore"]
+__all__ = ["DOMAIN", "handlers", "marked", "normalizations", "restore", "uncompiled"]
 
 DOMAIN = "onnx_nhwc.marked"
 _MARK = "Polygamma"
+_CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 _FIRST = 7_000_000  # nobody takes this derivative of the gamma function
 
 
@@ -42,6 +43,40 @@ def marked(layers: Sequence[Any]) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.__dict__.pop("call", None)
+
+
+@contextmanager
+def uncompiled(layers: Sequence[Any]) -> Iterator[None]:
+    """Let convolutions be traced as such where Keras has XLA compile them, which tf2onnx cannot read."""
+    convolutions = [x for x in layers if isinstance(x, _CONVOLUTIONS) and "convolution_op" not in x.__dict__]
+    for layer in convolutions:
+        layer.__dict__["convolution_op"] = _convolution(layer)
+    try:
+        yield
+    finally:
+        for layer in convolutions:
+            layer.__dict__.pop("convolution_op", None)
+
+
+def _convolution(layer: Any) -> Any:
+    own = layer.convolution_op
+
+    def convolution_op(inputs: Any, kernel: Any) -> Any:
+        import tensorflow as tf
+
+        if layer.groups == 1 and not (layer.rank == 3 and layer.data_format == "channels_first"):
+            return own(inputs, kernel)
+        axes = "DHW"[-layer.rank :] if layer.rank > 1 else "W"
+        return tf.nn.convolution(
+            inputs,
+            tf.convert_to_tensor(kernel),
+            strides=list(layer.strides),
+            padding="VALID" if layer.padding == "causal" else layer.padding.upper(),
+            data_format=f"NC{axes}" if layer.data_format == "channels_first" else f"N{axes}C",
+            dilations=list(layer.dilation_rate),
+        )
+
+    return convolution_op
 
 
 def _leave_mark(layer: Any, number: int) -> Any:
@@ -101,8 +136,8 @@ def _weights(model: ir.Model, layer: Any, node: ir.Node) -> list[ir.Value]:
     size = int(layer.moving_mean.shape[0])
     ones, zeros = np.ones(size), np.zeros(size)
     arrays = {
-        "gamma": layer.gamma if layer.scale else ones,
-        "beta": layer.beta if layer.center else zeros,
+        ("gamma" if layer.scale else "absent_gamma"): layer.gamma if layer.scale else ones,
+        ("beta" if layer.center else "absent_beta"): layer.beta if layer.center else zeros,
         "moving_mean": layer.moving_mean,
         "moving_variance": layer.moving_variance,
     }

@@ -35,12 +35,22 @@ def batch_normalization(call: Call) -> Any:
     if training or not _constants(call, 1, 2, 3, 4):
         return _batch_formula(call, epsilon, momentum, axis, bool(training))
     x = call.tensor(0)
-    layer = call.layer(layers.BatchNormalization, 1, axis=axis, epsilon=epsilon, momentum=momentum)
+    layer = call.layer(
+        layers.BatchNormalization, 1, axis=axis, epsilon=epsilon, momentum=momentum,
+        scale=not _absent(call, 1), center=not _absent(call, 2),
+    )  # fmt: skip
     y = layer(x)
     names = ("gamma", "beta", "moving_mean", "moving_variance")
     for i, name in enumerate(names, start=1):
-        call.assign(getattr(layer, name), call.loader(i))
+        if getattr(layer, name) is not None:
+            call.assign(getattr(layer, name), call.loader(i))
     return y
+
+
+def _absent(call: Call, index: int) -> bool:
+    """Was this parameter only made up, for a Keras layer that has none (keras.marking)?"""
+    constant = call.constant(index)
+    return constant is not None and "/absent_" in constant.name
 
 
 def _batch_formula(call: Call, epsilon: float, momentum: float, axis: int, training: bool) -> Any:

@@ -18,7 +18,7 @@ import onnx_ir as ir
 from onnx_nhwc import files
 from onnx_nhwc.keras.api import export
 from onnx_nhwc.keras.layer_names import name_nodes
-from onnx_nhwc.keras.marking import DOMAIN, marked, normalizations, restore
+from onnx_nhwc.keras.marking import DOMAIN, marked, normalizations, restore, uncompiled
 from onnx_nhwc.keras.names import io_name
 from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError
 from onnx_nhwc.passes.pipeline import Options
@@ -26,6 +26,8 @@ from onnx_nhwc.passes.pipeline import Options
 __all__ = ["channels_first_to_last", "from_keras", "from_saved_model", "read"]
 
 _OPSET = 17
+_RESHAPING = (keras.layers.Reshape, keras.layers.Permute, keras.layers.Flatten, keras.layers.RepeatVector)
+_LETTERS = {3: "NWC", 4: "NHWC", 5: "NDHWC"}
 _END = "onnx_nhwc_output_"
 _IN, _OUT = "onnx_nhwc_input_{}", _END + "{}"
 
@@ -34,7 +36,7 @@ def channels_first_to_last(model: Any) -> Any:
     """Return ``model`` with channels last; see :func:`onnx_nhwc.convert_channels_first_to_last`."""
     with _quiet():
         source, ends = _converted(model)
-        result = export(source, Options()).model
+        result = export(source, Options(layouts=_pins(model, source))).model
         inputs = {tensor.name: tensor for tensor in result.inputs}
         names, structure = _inputs(model)
         given = [inputs[io_name(name)] for name, _, _ in names]
@@ -46,6 +48,45 @@ def channels_first_to_last(model: Any) -> Any:
             keras.tree.pack_sequence_as(ends, tensors),
             name=model.name,
         )
+
+
+def _pins(model: Any, source: ir.Model) -> dict[str, str]:
+    """The layouts of inputs that are of the rank of the model's channels-first layers.
+
+    Signals are convolved as images with one row, so that their layout is not to be seen in ONNX.
+    """
+    specs = [
+        layer.input_spec
+        for layer in model._flatten_layers(include_self=False)
+        if getattr(layer, "data_format", "") == "channels_first"
+    ]
+    found = {getattr(spec, "ndim", None) or getattr(spec, "min_ndim", None) for spec in specs}
+    ranks = found & _LETTERS.keys()
+    values = list(source.graph.inputs)
+    tensors = getattr(model, "outputs", None) or []
+    if len(tensors) == len(source.graph.outputs):
+        ends = zip(source.graph.outputs, tensors, strict=True)
+        values += [value for value, tensor in ends if _is_image(tensor)]
+    return {
+        value.name or "": _LETTERS[len(value.shape)]
+        for value in values
+        if value.shape is not None and len(value.shape) in ranks
+    }
+
+
+def _is_image(tensor: Any) -> bool:
+    """Does a tensor come, by operations that keep axes, from a layer that states a data format?"""
+    operation, rank = tensor._keras_history.operation, len(tensor.shape)
+    if hasattr(operation, "data_format") or isinstance(operation, keras.layers.InputLayer):
+        return True
+    if isinstance(operation, _RESHAPING):
+        return False
+    if isinstance(operation, keras.Model):
+        inside = operation.outputs or []
+        index = tensor._keras_history.tensor_index
+        return index < len(inside) and _is_image(inside[index])
+    sources = operation._inbound_nodes[tensor._keras_history.node_index].input_tensors
+    return any(len(source.shape) == rank and _is_image(source) for source in sources)
 
 
 def _before(tensor: Any) -> Any:
@@ -106,7 +147,7 @@ def _converted(model: Any) -> tuple[ir.Model, Any]:
         ends.append(keras.tree.map_structure(lambda _: 0, results))
         return _numbered(keras.tree.flatten(results))
 
-    with _quiet(), marked(batches):
+    with _quiet(), marked(batches), uncompiled(layers):
         result = _traced(call, [(shape, dtype) for _, shape, dtype in inputs], model.name)
     restore(result, batches)
     _refuse_unknown(result)
@@ -160,7 +201,7 @@ def _inputs(model: Any) -> tuple[list[tuple[str, Any, str]], Any]:
     found = getattr(model, "inputs", None)
     if found:
         structure = found[0] if isinstance(model, keras.Sequential) else model.input
-        return [(tensor.name, tensor.shape, tensor.dtype) for tensor in found], structure
+        return [(_input_name(tensor), tensor.shape, tensor.dtype) for tensor in found], structure
     shapes = list((getattr(model, "_build_shapes_dict", None) or {}).values())
     if len(shapes) == 1 and all(size is None or isinstance(size, int) for size in shapes[0] or (None,)):
         return [("input", tuple(shapes[0]), model.compute_dtype)], 0
@@ -169,6 +210,11 @@ def _inputs(model: Any) -> tuple[list[tuple[str, Any, str]], Any]:
         "Make it functional first: x = keras.Input(...); keras.Model(x, model(x)).",
         f"{type(model).__name__} '{model.name}'",
     )
+
+
+def _input_name(tensor: Any) -> str:
+    operation = tensor._keras_history.operation
+    return str(operation.name if isinstance(operation, keras.layers.InputLayer) else tensor.name)
 
 
 def _output_names(model: Any, results: Any) -> list[str]:

@@ -1,0 +1,205 @@
+"""Keras models in: what tf2onnx reads, with layers' names and parameters, channels last afterwards."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+keras = pytest.importorskip("keras")
+pytest.importorskip("tf2onnx")
+
+import onnx_nhwc  # noqa: E402
+from onnx_nhwc import optimize  # noqa: E402
+from onnx_nhwc.keras.reading import from_keras, read  # noqa: E402
+from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError  # noqa: E402
+from onnx_nhwc.weights import to_proto  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+Build = Callable[[str], Any]
+
+
+def shape(order: str, *last: int) -> tuple[int, ...]:
+    return last if order == "channels_last" else (last[-1], *last[:-1])
+
+
+def plain(order: str) -> Any:
+    axis = -1 if order == "channels_last" else 1
+    x = keras.Input(shape(order, 12, 14, 3), name="image")
+    y = keras.layers.Conv2D(8, 3, padding="same", data_format=order, name="stem")(x)
+    y = keras.layers.BatchNormalization(axis=axis, name="norm")(y)
+    y = keras.layers.ReLU(name="act")(y)
+    y = keras.layers.DepthwiseConv2D(3, strides=2, padding="same", data_format=order, name="dw")(y)
+    y = keras.layers.BatchNormalization(axis=axis, scale=False, name="norm2")(y)
+    y = keras.layers.MaxPooling2D(2, data_format=order, name="pool")(y)
+    y = keras.layers.Flatten(data_format=order, name="flat")(y)
+    return keras.Model(x, keras.layers.Dense(5, name="head")(y), name="plain")
+
+
+def equal_sizes(order: str) -> Any:
+    x = keras.Input(shape(order, 8, 8, 8), name="image")
+    y = keras.layers.Conv2D(8, 3, padding="same", data_format=order, name="conv")(x)
+    y = keras.layers.Concatenate(axis=-1 if order == "channels_last" else 1, name="join")([x, y])
+    y = keras.layers.Conv2DTranspose(4, 2, strides=2, data_format=order, name="up")(y)
+    return keras.Model(x, keras.layers.GlobalAveragePooling2D(data_format=order, name="mean")(y))
+
+
+def sequential(order: str) -> Any:
+    return keras.Sequential(
+        [
+            keras.Input(shape(order, 11, 9, 3), name="image"),
+            keras.layers.ZeroPadding2D(1, data_format=order, name="pad"),
+            keras.layers.SeparableConv2D(6, 3, data_format=order, name="separable"),
+            keras.layers.AveragePooling2D(2, data_format=order, name="average"),
+            keras.layers.Conv2D(4, 1, data_format=order, name="last", activation="sigmoid"),
+        ]
+    )
+
+
+def several(order: str) -> Any:
+    a = keras.Input(shape(order, 8, 10, 3), name="a")
+    b = keras.Input(shape(order, 8, 10, 3), name="b")
+    inner_in = keras.Input(shape(order, 8, 10, 3))
+    inner = keras.layers.Conv2D(4, 3, padding="same", data_format=order, name="inside")(inner_in)
+    nested = keras.Model(inner_in, inner, name="nested")
+    y = keras.layers.Add(name="sum")([nested(a), b[..., :1] if order == "channels_last" else b[:, :1]])
+    z = keras.layers.GlobalMaxPooling2D(data_format=order, name="largest")(y)
+    return keras.Model([a, b], [y, z], name="several")
+
+
+def volume(order: str) -> Any:
+    axis = -1 if order == "channels_last" else 1
+    x = keras.Input(shape(order, 5, 6, 7, 2), name="volume")
+    y = keras.layers.Conv3D(4, 2, data_format=order, name="conv")(x)
+    return keras.Model(x, keras.layers.BatchNormalization(axis=axis, name="norm")(y))
+
+
+def signal(order: str) -> Any:
+    axis = -1 if order == "channels_last" else 1
+    x = keras.Input(shape(order, 20, 3), name="signal")
+    y = keras.layers.Conv1D(4, 3, data_format=order, name="conv")(x)
+    return keras.Model(x, keras.layers.BatchNormalization(axis=axis, name="norm")(y))
+
+
+def grouped(order: str) -> Any:
+    x = keras.Input(shape(order, 7, 9, 4), name="image")
+    y = keras.layers.Conv2D(6, 3, groups=2, data_format=order, name="conv")(x)
+    return keras.Model(x, keras.layers.UpSampling2D(2, data_format=order, name="up")(y))
+
+
+BUILDS = [grouped, plain, equal_sizes, sequential, several, volume, signal]
+
+
+def randomised(model: Any) -> Any:
+    rng = np.random.default_rng(1)
+    for weight in model.weights:
+        weight.assign(rng.uniform(0.2, 1.2, weight.shape) * rng.choice([1, 1, 0.5], weight.shape))
+    return model
+
+
+def to_first(array: Any) -> Any:
+    return np.moveaxis(array, -1, 1) if array.ndim > 2 else array
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_channels_first_becomes_channels_last(build: Build) -> None:
+    first, last = randomised(build("channels_first")), build("channels_last")
+    last.set_weights(first.get_weights())
+    names = [layer.name for layer in first.layers]
+    result = onnx_nhwc.convert_channels_first_to_last(first)
+    rng = np.random.default_rng(2)
+    feeds = [rng.normal(size=(2, *x.shape[1:])).astype("float32") for x in last.inputs]
+    if build is plain:  # after a Flatten with its data_format, rows are in the same order
+        assert {"stem", "norm", "act", "dw", "norm2", "pool", "head"} <= {x.name for x in result.layers}
+        assert names[0] == result.layers[0].name
+    expected = last(feeds if len(feeds) > 1 else feeds[0])
+    actual = result(feeds if len(feeds) > 1 else feeds[0])
+    expected, actual = keras.tree.flatten(expected), keras.tree.flatten(actual)
+    assert len(expected) == len(actual)
+    for a, b in zip(expected, actual, strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-4)
+    assert result.count_params() == first.count_params()
+    assert not any("ranspose" in type(x).__name__ and "Conv" not in type(x).__name__ for x in result.layers)
+
+
+@pytest.mark.parametrize("order", ["channels_first", "channels_last"])
+def test_onnx_keeps_names_and_normalisations(order: str) -> None:
+    model = plain(order)
+    result = from_keras(model)
+    assert [value.name for value in result.graph.inputs] == ["image"]
+    assert [value.name for value in result.graph.outputs] == ["head"]
+    assert sum(node.op_type == "BatchNormalization" for node in result.graph) == 2
+
+
+def test_zero_biases_stay_parameters() -> None:
+    model = plain("channels_first")
+    assert onnx_nhwc.convert_channels_first_to_last(model).count_params() == model.count_params()
+
+
+def test_the_model_itself_is_as_before() -> None:
+    model = plain("channels_last")
+    x = np.random.default_rng(0).normal(size=(1, 12, 14, 3)).astype("float32")
+    before = np.asarray(model(x))
+    onnx_nhwc.convert_channels_first_to_last(model)
+    assert all("call" not in layer.__dict__ for layer in model.layers)
+    np.testing.assert_array_equal(model(x), before)
+
+
+def test_nothing_global_changes() -> None:
+    model = plain("channels_first")
+
+    def state() -> list[Any]:
+        config = keras.config
+        return [
+            random.getstate(),
+            np.random.get_state()[1].tolist(),  # type: ignore[index,union-attr]  # noqa: NPY002
+            config.image_data_format(),
+            config.floatx(),
+            config.dtype_policy().name,
+        ]
+
+    before = state()
+    onnx_nhwc.convert_channels_first_to_last(model)
+    assert state() == before
+
+
+def test_files_are_read(tmp_path: Path) -> None:
+    model = randomised(plain("channels_last"))
+    model.save(tmp_path / "m.keras")
+    model.save(tmp_path / "m.h5")
+    model.export(tmp_path / "folder", format="tf_saved_model", verbose=False)
+    x = np.random.default_rng(0).normal(size=(2, 12, 14, 3)).astype("float32")
+    expected = np.asarray(model(x))
+    for name in ("m.keras", "m.h5", "folder"):
+        session = onnxruntime.InferenceSession(to_proto(read(tmp_path / name)).SerializeToString())
+        (actual,) = session.run(None, {session.get_inputs()[0].name: x})
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_command_line_reads_keras(tmp_path: Path) -> None:
+    plain("channels_first").save(tmp_path / "m.keras")
+    for name in ("out.onnx", "out.keras"):
+        assert optimize.main(["-q", str(tmp_path / "m.keras"), str(tmp_path / name)]) == 0
+        assert (tmp_path / name).is_file()
+
+
+def test_errors_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "bad.keras").write_bytes(b"nothing")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(FileError) as bad:
+        read(tmp_path / "bad.keras")
+    assert "\n" not in str(bad.value)
+    with pytest.raises(FileError, match="not a SavedModel"):
+        read(tmp_path / "folder")
+    with pytest.raises(UsageError, match="does not exist"):
+        read(tmp_path / "none.keras")
+    x = keras.Input((4, 4))
+    with pytest.raises(ConversionError) as unsupported:
+        from_keras(keras.Model(x, keras.ops.svd(x)))
+    assert "\n" not in str(unsupported.value)
