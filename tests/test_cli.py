@@ -214,8 +214,8 @@ def test_wrong_options(
         ("none.onnx", "does not exist"),
         ("folder.onnx", "is not a file"),
         ("model.pb", "'.pb' is not known"),
-        ("model.keras", "cannot be read yet"),
-        ("savedmodel", "cannot be read yet"),
+        ("none.keras", "does not exist"),
+        ("savedmodel", "does not exist"),
     ],
 )
 def test_wrong_inputs(folder: Path, capsys: pytest.CaptureFixture[str], src: str, message: str) -> None:

@@ -138,6 +138,9 @@ def _converted(model: Any) -> tuple[ir.Model, Any]:
     if not isinstance(model, keras.Model):
         raise UsageError(f"a Keras model is wanted, not a {type(model).__name__}")
     inputs, structure = _inputs(model)
+    if not getattr(model, "inputs", None):  # a layer of it may not have its weights yet
+        with _quiet():
+            model(keras.Input(batch_shape=inputs[0][1], dtype=inputs[0][2]))
     layers = list(model._flatten_layers(include_self=False))
     batches = normalizations(layers)
     ends: list[Any] = []
