@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,9 @@ def _read_keras(path: Path) -> ir.Model:
     """Read a Keras model, which takes Keras, TensorFlow and tf2onnx."""
     if not path.exists():
         raise UsageError(f"'{path}' does not exist")
+    level = "TF_CPP_MIN_LOG_LEVEL"
+    said = os.environ.get(level)
+    os.environ.setdefault(level, "3")  # TensorFlow looks at it when it is loaded
     try:
         reading = importlib.import_module("onnx_nhwc.keras.reading")
         importlib.import_module("tf2onnx")
@@ -51,6 +55,10 @@ def _read_keras(path: Path) -> ir.Model:
             f"'{path}': this needs '{missing}', which is not installed",
             'Install it with: pip install "onnx-nhwc[keras]"',
         ) from error
+    finally:
+        os.environ.pop(level, None)
+        if said is not None:
+            os.environ[level] = said
     model: ir.Model = reading.read(path)
     return model
 
