@@ -44,13 +44,16 @@ RECURRENT = {"crnn"}
 
 def quick(case: Case) -> bool:
     variant = case.name.split(".", 1)[-1]
-    return case.family == "light" or variant in ("ts.static", "dynamo.batch", "ts.hw", "first.static")
+    return case.family == "light" or variant in ("ts.static", "dynamo.batch", "first.static")
 
 
+EVERY = bool(os.environ.get("ONNX_NHWC_ALL_CASES"))
+"""CI runs one variant of a network for each exporter as a Keras model; ``make fuzz`` runs all."""
 CHECKED = [
-    pytest.param(case, id=case.name, marks=[] if quick(case) and not case.heavy else pytest.mark.slow)
+    pytest.param(case, id=case.name)
     for case in CASES
     if case.family in ("torch", "light", "keras") and not case.degenerate
+    if EVERY or (quick(case) and not case.heavy)
 ]
 
 
@@ -91,7 +94,7 @@ ROUNDED = {"casts"}
 """Pitfalls with booleans that hang on the last bit of a convolution."""
 
 
-STEP = 1 if os.environ.get("ONNX_NHWC_ALL_CASES") else 5
+STEP = 1 if EVERY else 5
 """CI runs every fifth pitfall as a Keras model; ``make fuzz`` runs all."""
 PITFALLS = [pytest.param(case, id=case.name) for case in CASES if case.family == "pitfalls"][::STEP]
 
