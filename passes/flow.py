@@ -22,6 +22,7 @@ from .layout import (
     before_transpose,
     identity,
     invert,
+    shape_after,
 )
 from .rules import views
 from .rules.relation import Relation
@@ -194,7 +195,7 @@ def _resolve(flow: Flow, node: ir.Node, steps: list[Step]) -> bool:
     for step in steps:
         assert shape is not None
         chained.append((shape, step))
-        shape = tuple(shape[a] for a in step.perm) if isinstance(step, Transpose) else step.shape
+        shape = shape_after(step, shape)
     assert shape is not None
     view = View(base.root, tuple(chained))
     empty = any(symbol.startswith("empty ") for dim in shape for symbol in dim.symbols)

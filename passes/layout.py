@@ -220,6 +220,11 @@ class Transpose:
 Step = Reshape | Transpose
 
 
+def shape_after(step: Step, shape: Shape) -> Shape:
+    """The shape that a step leaves of a tensor of this shape."""
+    return tuple(shape[axis] for axis in step.perm) if isinstance(step, Transpose) else step.shape
+
+
 def chain(source: Stored, target: Stored) -> list[Step] | None:
     """The shortest chain of Reshape and Transpose that leads from one storage to another.
 

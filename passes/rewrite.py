@@ -18,7 +18,7 @@ from .arithmetic import MAX_INTEGERS
 from .assign import Assignment, weight
 from .errors import ConversionError
 from .flow import Flow, Operation, View
-from .layout import Dim, Reshape, Shape, Step, Stored, Transpose, chain, permuted, product
+from .layout import Dim, Reshape, Shape, Step, Stored, Transpose, chain, permuted, product, shape_after
 from .rules import RULES
 from .rules.relation import Form, Move, form, identity_stored
 from .tidy import compose_gathers
@@ -170,7 +170,7 @@ class _Rewriter:
             )
         current, shape = view.root, source.shape
         for step in steps:
-            after = self._shape_after(step, shape)
+            after = shape_after(step, shape)
             key = (current, step)
             if key not in self.chains:
                 self.chains[key] = self._emit(current, step, shape, after)
@@ -178,10 +178,6 @@ class _Rewriter:
                 self.moved[self.chains[key]].readers.append(reader)
             current, shape = self.chains[key], after
         return current
-
-    @staticmethod
-    def _shape_after(step: Step, shape: Shape) -> Shape:
-        return tuple(shape[a] for a in step.perm) if isinstance(step, Transpose) else step.shape
 
     def _emit(self, value: ir.Value, step: Step, before: Shape, after: Shape) -> ir.Value:
         """One step of a chain, right after what it reads."""

@@ -18,7 +18,7 @@ from .arithmetic import MAX_INTEGERS, Integers, arithmetic
 from .errors import ConversionError
 from .fold import evaluate, foldable
 from .inference import UNKNOWN, infer_model, infer_node
-from .layout import ONE, Dim, Shape, Step, Transpose
+from .layout import ONE, Dim, Shape, Step, shape_after
 from .rules import RULES, views
 from .rules.relation import Relation, Rule, Site, UnknownRankError, barrier
 from .rules.spatial import SpatialRule
@@ -214,7 +214,7 @@ def _unknown(node: ir.Node, rule: Rule | None, index: int) -> Relation:
 
 def _apply(steps: list[Step], shape: Shape) -> Shape:
     for step in steps:
-        shape = tuple(shape[a] for a in step.perm) if isinstance(step, Transpose) else step.shape
+        shape = shape_after(step, shape)
     return shape
 
 
