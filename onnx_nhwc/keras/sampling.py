@@ -12,7 +12,7 @@ from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call
 from onnx_nhwc.keras.values import UnsupportedError
 
-__all__ = ["affine_grid", "grid_sample"]
+__all__ = ["affine_grid", "grid_sample", "read"]
 
 
 def affine_grid(call: Call) -> Any:
@@ -57,7 +57,7 @@ def grid_sample(call: Call) -> Any:
     taps = [_taps(p, mode) for p in places]
     total: Any = None
     for combination in itertools.product(*taps):
-        part = _read(x, [index for index, _ in combination], sizes, padding, corners)
+        part = read(x, [index for index, _ in combination], sizes, padding, corners)
         weight: Any = None
         for _, w in combination:
             weight = w if weight is None else weight if w is None else ops.multiply(weight, w)
@@ -102,7 +102,7 @@ def _cubic(t: Any, a: float = -0.75) -> Any:
     return ops.where(ops.less_equal(t, 1.0), near, far)
 
 
-def _read(x: Any, index: list[Any], sizes: Any, padding: str, corners: bool) -> Any:
+def read(x: Any, index: list[Any], sizes: Any, padding: str, corners: bool) -> Any:
     """The elements at whole places; outside there are zeros, or what the padding says."""
     if padding != "zeros":
         index = [_inside(i, size, padding, corners) for i, size in zip(index, sizes, strict=True)]

@@ -10,6 +10,7 @@ from keras import layers, ops
 from onnx_nhwc.keras import (
     control,
     convolution,
+    deformable,
     indexing,
     linear,
     normalization,
@@ -18,6 +19,7 @@ from onnx_nhwc.keras import (
     recurrent,
     reshaping,
     resize,
+    rois,
     sampling,
     shaping,
 )
@@ -164,6 +166,10 @@ OPERATORS: dict[str, Callable[[Call], Any]] = {
     "Upsample": resize.resize,
     "GridSample": sampling.grid_sample,
     "AffineGrid": sampling.affine_grid,
+    "RoiAlign": rois.roi_align,
+    "MaxRoiPool": rois.max_roi_pool,
+    "DeformConv": deformable.deform_conv,
+    "MaxUnpool": deformable.max_unpool,
     # Normalisation.
     "BatchNormalization": normalization.batch_normalization,
     "InstanceNormalization": normalization.instance_normalization,
