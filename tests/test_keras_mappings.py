@@ -85,6 +85,49 @@ def unpooled() -> tuple[onnx.ModelProto, Feeds]:
     return model(text, 11), {"x": floats(2, 3, 9, 7)}
 
 
+def suppressed(
+    attributes: str, shape: tuple[int, int, int] = (1, 1, 40), *rest: str
+) -> tuple[onnx.ModelProto, Feeds]:
+    batch, classes, count = shape
+    numbers = {"k": "int64[1] k = {9}", "i": "float[1] i = {0.4}", "t": "float[1] t = {0.3}"}
+    given = ", ".join(numbers[name] for name in rest)
+    text = f"""(float[{batch},{count},4] b, float[{batch},{classes},{count}] s) => (int64[n,3] y) <{given}> {{
+        y = NonMaxSuppression <{attributes}> (b, s, {", ".join(rest)})
+    }}"""
+    random = np.random.default_rng(3)
+    boxes, scores = random.random((batch, count, 4)), np.round(random.random(shape), 1)
+    return model(text), {"b": boxes.astype(np.float32), "s": scores.astype(np.float32)}
+
+
+def integers(*shape: int) -> NDArray[Any]:
+    return np.random.default_rng(5).integers(0, 3, shape).astype(np.float32)
+
+
+def unique(attributes: str, *shape: int) -> tuple[onnx.ModelProto, Feeds]:
+    text = f"""(float[{",".join(map(str, shape))}] x) => (float y, int64[k] i, int64[m] v, int64[k] c) {{
+        y, i, v, c = Unique <{attributes}> (x)
+    }}"""
+    proto = model(text)
+    if "axis" not in attributes:
+        proto.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("y", 1, ["k"]))
+    else:
+        proto.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("y", 1, ["h", "w"]))
+    return proto, {"x": integers(*shape)}
+
+
+def picked() -> tuple[onnx.ModelProto, Feeds]:
+    """What is not 0, by its places and by a condition."""
+    text = """(float[4,5] x) => (float[k] y, float[j] z) <float zero = {0.0}, int64[1] flat = {-1}> {
+        places = NonZero(x)
+        rows = Transpose(places)
+        y = GatherND(x, rows)
+        above = Greater(x, zero)
+        condition = Reshape(above, flat)
+        z = Compress(x, condition)
+    }"""
+    return model(text), {"x": integers(4, 5) - 1}
+
+
 CASES: dict[str, Callable[[], tuple[onnx.ModelProto, Feeds]]] = {
     "roi_align": lambda: regions("sampling_ratio = 2, spatial_scale = 0.5"),
     "roi_align_sizes": lambda: regions("sampling_ratio = 2", "n,3,h,w"),
@@ -95,6 +138,13 @@ CASES: dict[str, Callable[[], tuple[onnx.ModelProto, Feeds]]] = {
     "deform_conv": lambda: deformed(1, 1),
     "deform_conv_groups": lambda: deformed(2, 3),
     "max_unpool": unpooled,
+    "non_max_suppression": lambda: suppressed("center_point_box = 0", (2, 3, 20), "k", "i"),
+    "non_max_suppression_scores": lambda: suppressed("center_point_box = 1", (1, 1, 40), "k", "i", "t"),
+    "unique": lambda: unique("sorted = 1", 3, 2, 7),
+    "unique_unsorted": lambda: unique("sorted = 0", 30),
+    "unique_columns": lambda: unique("sorted = 1, axis = -1", 2, 9),
+    "unique_rows_unsorted": lambda: unique("sorted = 0, axis = 0", 9, 2),
+    "non_zero_compress": picked,
 }
 
 

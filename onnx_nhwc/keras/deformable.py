@@ -93,7 +93,9 @@ def _projected(call: Call, columns: Any, counts: Any, width: int, filters: int) 
 def max_unpool(call: Call) -> Any:
     """MaxUnpool: each element goes where its index says, which counts in the source's order (N,C,H,W)."""
     x = call.tensor(0)
-    batch, *sizes, channels = call.static(0)
+    if None in x.shape[1:]:
+        raise UnsupportedError("it needs to know the image's size")
+    _, *sizes, channels = x.shape
     kernel = call.attribute("kernel_shape")
     n = len(kernel)
     strides = call.attribute("strides") or [1] * n
@@ -109,7 +111,7 @@ def max_unpool(call: Call) -> Any:
     place = rest
     for size, digit in zip((*full, channels), (*reversed(digits[:-1]), digits[-1]), strict=True):
         place = plus(ops.multiply(place, size), digit)
-    total = batch * int(np.prod(full)) * channels
-    empty = ops.broadcast_to(ops.cast(call.exporter.zero(), x.dtype), (total,))
+    zero = ops.zeros_like(ops.reshape(x[:, *[0] * n, 0], (-1, 1)))
+    empty = ops.reshape(ops.repeat(zero, int(np.prod(full)) * channels, axis=1), (-1,))
     flat = ops.scatter_update(empty, ops.reshape(place, (-1, 1)), ops.reshape(x, (-1,)))
-    return ops.reshape(flat, (batch, *full, channels))
+    return ops.reshape(flat, (-1, *full, channels))

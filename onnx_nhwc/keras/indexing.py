@@ -181,16 +181,6 @@ def eye_like(call: Call) -> Any:
     return ops.logical_or(zero, eye) if eye.dtype == bool else plus(zero, eye)
 
 
-def compress(call: Call) -> Any:
-    """Compress by a condition that is known now."""
-    places = np.flatnonzero(call.array(1, "condition")).astype(np.int32)
-    x = call.tensor(0)
-    axis = call.attribute("axis")
-    if axis is None:
-        return ops.take(ops.reshape(x, (-1,)), places, axis=0)
-    return ops.take(x, places, axis=axis % len(x.shape))
-
-
 def reverse_sequence(call: Call) -> Any:
     """ReverseSequence: each sequence's own places, counted backwards as far as it goes."""
     x = call.tensor(0)

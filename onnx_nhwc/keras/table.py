@@ -21,6 +21,7 @@ from onnx_nhwc.keras import (
     resize,
     rois,
     sampling,
+    selection,
     shaping,
 )
 from onnx_nhwc.keras import elementwise as e
@@ -144,7 +145,10 @@ OPERATORS: dict[str, Callable[[Call], Any]] = {
     "OneHot": indexing.one_hot,
     "Trilu": indexing.trilu,
     "EyeLike": indexing.eye_like,
-    "Compress": indexing.compress,
+    "Compress": selection.compress,
+    "NonZero": selection.non_zero,
+    "NonMaxSuppression": selection.non_max_suppression,
+    "Unique": selection.unique,
     "ReverseSequence": indexing.reverse_sequence,
     "Det": indexing.det,
     "Col2Im": shaping.col_to_image,
