@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from onnx_nhwc.api import (
         convert_channels_first_to_last,
+        convert_channels_last_to_first,
         convert_file,
         to_channels_first,
         to_channels_last,
@@ -36,6 +37,7 @@ __all__ = [
     "Verification",
     "VerificationError",
     "convert_channels_first_to_last",
+    "convert_channels_last_to_first",
     "convert_file",
     "convert_weights",
     "to_channels_first",
@@ -48,7 +50,7 @@ __all__ = [
 
 _HOMES = {
     "onnx_nhwc.api": {
-        *("convert_channels_first_to_last", "convert_file"),
+        *("convert_channels_first_to_last", "convert_channels_last_to_first", "convert_file"),
         *("to_channels_first", "to_channels_last", "to_keras"),
     },
     "onnx_nhwc.doors": {"LayoutWarning", "to_layout", "wrap"},

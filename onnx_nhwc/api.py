@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "convert_channels_first_to_last",
+    "convert_channels_last_to_first",
     "convert_file",
     "to_channels_first",
     "to_channels_last",
@@ -129,7 +130,15 @@ def convert_channels_first_to_last(model: Any) -> Any:
         ConversionError: The model cannot be converted.
         UsageError: Keras, TensorFlow or tf2onnx is not installed, or Keras runs on another backend.
     """
-    return _keras("reading").channels_first_to_last(model)
+    return _keras("conversion").channels_first_to_last(model)
+
+
+def convert_channels_last_to_first(model: Any) -> Any:
+    """Return a Keras model that computes the same as ``model``, with channels first.
+
+    Argument, result and exceptions are those of :func:`convert_channels_first_to_last`.
+    """
+    return _keras("conversion").channels_last_to_first(model)
 
 
 def _keras(name: str) -> ModuleType:
@@ -203,8 +212,8 @@ def convert_file(
         )  # fmt: skip
     clock = _Clock(progress)
     if target.keras:
-        if to != "channels-last":
-            raise UsageError(f"'{dst}': {target.name} files are channels last only")
+        if to != "channels-last" and target.name == "LiteRT":
+            raise UsageError(f"'{dst}': LiteRT has channels-last operators only")
         clock.start("convert")
         exported, result, size = _keras("writing").write(
             src, dst, options, verify=verify, rtol=rtol, atol=atol, seed=seed, progress=clock.start

@@ -6,7 +6,7 @@ import os
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -15,6 +15,7 @@ import onnx.inliner
 import onnx_ir as ir
 
 from onnx_nhwc import files
+from onnx_nhwc.keras.biases import attach_biases
 from onnx_nhwc.keras.export import Exporter
 from onnx_nhwc.keras.table import OPERATORS
 from onnx_nhwc.passes import graph as g
@@ -101,14 +102,16 @@ def export(
     """
     parameters = frozenset(model.graph.initializers)
     model = _expanded(model)
+    attach_biases(model)
     batch = Freed()
     if free and not options.shapes:
         model, batch = free_batch(model)
-    summary = convert(model, options, progress)
+    summary = convert(model, replace(options, batch_first=True), progress)
     if progress is not None:
         progress("export")
     with _undisturbed():
-        return Exported(Exporter(model, parameters).run(), summary, batch)
+        exporter = Exporter(model, parameters, channels_first=options.to == "channels-first")
+        return Exported(exporter.run(), summary, batch)
 
 
 def _expanded(model: ir.Model) -> ir.Model:

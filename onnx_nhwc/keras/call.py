@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from keras import layers, ops
 
+from onnx_nhwc.keras.images import Images
 from onnx_nhwc.keras.values import Array, Constant, UnsupportedError
 from onnx_nhwc.passes import graph as g
 from onnx_nhwc.passes.layout import Dim
@@ -55,8 +56,8 @@ class Call:
     """A node to map.
 
     ``op_type`` and the positions of the inputs are those of the standard operator, also where the
-    node calls a function such as ``Conv2D``; then ``spatial`` is the number of its spatial axes
-    and the data are channels last.
+    node calls a function such as ``Conv2D``. ``images`` says where the axes of an operator on images
+    are: channels last in a function, channels first in the standard operator.
     """
 
     def __init__(
@@ -65,13 +66,13 @@ class Call:
         node: ir.Node,
         op_type: str,
         inputs: Sequence[ir.Value | None],
-        spatial: int = 0,
+        images: Images | None = None,
     ) -> None:
         self.exporter = exporter
         self.node = node
         self.op_type = op_type
         self.values = inputs
-        self.spatial = spatial
+        self._images = images
         self.opset = g.opset_of(node)
         self.layered = False
         """Has a layer taken the node's name?"""
@@ -107,6 +108,18 @@ class Call:
 
     def out_dtype(self, index: int = 0) -> str:
         return dtype_name(self.node.outputs[index].dtype)
+
+    @property
+    def on_images(self) -> bool:
+        """Is this an operator on images, of which the axes are known?"""
+        return self._images is not None
+
+    @property
+    def images(self) -> Images:
+        """Where the images' axes are."""
+        if self._images is None:
+            raise UnsupportedError(f"it has no {self.exporter.layout} form")
+        return self._images
 
     # --- inputs ------------------------------------------------------------------------------
 

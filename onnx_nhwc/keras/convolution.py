@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from keras import layers, ops
 
 from onnx_nhwc.keras.arithmetic import plus
-from onnx_nhwc.keras.call import Call
+from onnx_nhwc.keras.call import Call, Load
 from onnx_nhwc.keras.padding import Window, crop, pad_image, subsample
-from onnx_nhwc.keras.values import UnsupportedError
+from onnx_nhwc.keras.values import Array, UnsupportedError
 
 __all__ = ["conv", "conv_integer", "conv_transpose"]
 
@@ -28,16 +29,38 @@ def has_bias(call: Call, index: int = 2) -> bool:
 
 
 def _common(call: Call, bias: bool) -> dict[str, Any]:
-    return {"use_bias": bias, "data_format": "channels_last"}
+    return {"use_bias": bias, "data_format": call.images.data_format}
+
+
+def _order(call: Call, rank: int) -> tuple[int, ...]:
+    """The permutation that makes a kernel one of Keras's: (H, W, I, O), or (H, W, O, I) if transposed.
+
+    The functions dialect stores kernels so. Those of the standard operators are (O, I, H, W), or
+    (I, O, H, W) if transposed.
+    """
+    return (*range(2, rank), 1, 0) if call.images.first else tuple(range(rank))
+
+
+def _kernel_shape(call: Call) -> tuple[int, ...] | None:
+    """The shape of a constant kernel, in Keras's order."""
+    kernel = call.constant(1)
+    if kernel is None:
+        return None
+    return tuple(kernel.shape[axis] for axis in _order(call, len(kernel.shape)))
+
+
+def _load_kernel(call: Call, change: Callable[[Array], Array] = lambda kernel: kernel) -> Load:
+    """What loads a constant kernel in Keras's order, changed."""
+    return call.loader(1, lambda a: change(a.transpose(_order(call, a.ndim))))
 
 
 def conv(call: Call) -> Any:
     """Conv as Conv1D, 2D, 3D, or DepthwiseConv1D, 2D where every channel is its own group."""
-    kernel = call.constant(1)
-    if kernel is None:
+    shape = _kernel_shape(call)
+    if shape is None:
         return _computed(call)
     call.name(1)
-    *size, per_group, filters = kernel.shape
+    *size, per_group, filters = shape
     group = call.attribute("group", 1)
     window = Window.of(call, size)
     x = call.tensor(0)
@@ -60,12 +83,11 @@ def conv(call: Call) -> Any:
     if depthwise:
         multiplier = filters // group
         layer = call.layer(_DEPTHWISE[len(size)], 1, depth_multiplier=multiplier, **shared)
-        shape = (*size, group, multiplier)
-        load = call.loader(1, lambda a: a.reshape(shape))
+        load = _load_kernel(call, lambda a: a.reshape(*size, group, multiplier))
     else:
         layer = call.layer(_CONV[len(size)], 1, filters=filters, groups=group, **shared)
-        load = call.loader(1)
-    return subsample(_run(call, layer, x, load), skip)
+        load = _load_kernel(call)
+    return subsample(call, _run(call, layer, x, load), skip)
 
 
 def _known(window: Window) -> list[tuple[int, int]]:
@@ -75,13 +97,26 @@ def _known(window: Window) -> list[tuple[int, int]]:
 
 
 def _run(call: Call, layer: Any, x: Any, load: Any) -> Any:
+    misplaced = layer.use_bias and _misplaced(call, layer.compute_output_shape(x.shape))
+    layer.use_bias = layer.use_bias and not misplaced
     y = layer(x)
     call.assign(layer.kernel, load)
+    if misplaced:
+        return _biased(call, y, call.x(2))
     if layer.use_bias:
         if call.constant(2) is None:
             raise UnsupportedError("its bias is computed at run time")
         call.assign(layer.bias, call.loader(2))
     return y
+
+
+def _misplaced(call: Call, shape: tuple[int | None, ...]) -> bool:
+    """Would a layer add its bias along the last axis of channels-first data?
+
+    On TensorFlow, Keras does so in eager execution where that axis has as many elements
+    (see :mod:`onnx_nhwc.keras.arithmetic`).
+    """
+    return call.images.first and shape[-1] == shape[1]
 
 
 def _computed(call: Call) -> Any:
@@ -91,6 +126,8 @@ def _computed(call: Call) -> Any:
 
 def convolve(call: Call, x: Any, kernel: Any, bias: Any = None) -> Any:
     """The convolution that ``call`` describes, of operands of any kind."""
+    images = call.images
+    kernel = call.transpose(kernel, _order(call, len(kernel.shape)))
     *size, _, _ = kernel.shape
     if any(k is None for k in size):
         raise UnsupportedError("it needs to know its kernel's size")
@@ -99,15 +136,20 @@ def convolve(call: Call, x: Any, kernel: Any, bias: Any = None) -> Any:
     if max(window.strides) > 1 and max(window.dilations) > 1:
         skip, window.strides = window.strides, [1] * len(size)
     if window.padded:
-        x = ops.pad(x, ((0, 0), *_known(window), (0, 0)))
+        x = ops.pad(x, images.join((0, 0), (0, 0), _known(window)))
     y = ops.conv(
         x,
         kernel,
         strides=tuple(window.strides),
         dilation_rate=tuple(window.dilations),
-        data_format="channels_last",
+        data_format=images.data_format,
     )
-    y = subsample(y, skip)
+    return _biased(call, subsample(call, y, skip), bias)
+
+
+def _biased(call: Call, y: Any, bias: Any) -> Any:
+    if bias is not None and call.images.first:
+        bias = ops.reshape(bias, (-1, *[1] * call.images.spatial))
     return y if bias is None else plus(y, bias)
 
 
@@ -124,12 +166,12 @@ def conv_integer(call: Call) -> Any:
 def conv_transpose(call: Call) -> Any:
     """ConvTranspose as Conv1DTranspose, 2D, 3D: all windows in full, then cut or padded.
 
-    The functions dialect stores the kernel (H, W, M / group, C): Keras's own order.
+    The kernel is (H, W, M / group, C), with C the channels of the input.
     """
-    kernel = call.constant(1)
-    if kernel is None:
+    shape = _kernel_shape(call)
+    if shape is None:
         return _transpose_computed(call)
-    *size, filters, channels = kernel.shape
+    *size, filters, channels = shape
     group = call.attribute("group", 1)
     n = len(size)
     if group > 1:
@@ -137,7 +179,7 @@ def conv_transpose(call: Call) -> Any:
     strides, dilations, crops, extra = _placement(call, size)
     x = call.tensor(0)
     if max(strides) > 1 and max(dilations) > 1:
-        x, strides = stuff(x, strides), [1] * n
+        x, strides = stuff(call, x, strides), [1] * n
     layer = call.layer(
         _TRANSPOSE[n],
         1,
@@ -149,7 +191,7 @@ def conv_transpose(call: Call) -> Any:
         output_padding=_output_padding(size, strides, extra),
         **_common(call, has_bias(call)),
     )
-    return crop(call, _run(call, layer, x, call.loader(1)), crops)
+    return crop(call, _run(call, layer, x, _load_kernel(call)), crops)
 
 
 def _output_padding(size: list[int], strides: list[int], extra: list[int]) -> Any:
@@ -172,7 +214,7 @@ def _placement(call: Call, size: list[int]) -> tuple[list[int], list[int], list[
     extents = [(k - 1) * d + 1 for k, d in zip(size, dilations, strict=True)]
     if wanted is not None or auto.startswith("SAME"):
         for axis in range(n):
-            given = call.shape(0)[1 + axis]
+            given = call.images.sizes(call.shape(0))[axis]
             if given is None and wanted is not None:
                 raise UnsupportedError("output_shape needs to know the image's size")
             length = given or 1
@@ -190,22 +232,21 @@ def _placement(call: Call, size: list[int]) -> tuple[list[int], list[int], list[
     return strides, dilations, crops, extra
 
 
-def stuff(x: Any, strides: list[int]) -> Any:
+def stuff(call: Call, x: Any, strides: list[int]) -> Any:
     """Put zeros between the elements of the spatial axes."""
-    for axis, stride in enumerate(strides, start=1):
+    for axis, stride in zip(call.images.axes, strides, strict=True):
         if stride == 1:
             continue
-        size = x.shape[axis]
-        if size is None:
+        _, *sizes = x.shape
+        if any(size is None for size in sizes):
             raise UnsupportedError("strides with dilations need to know the image's size")
-        shape = (-1, *list(x.shape[1 : axis + 1]), 1, *x.shape[axis + 1 :])
-        pads = [(0, 0)] * len(shape)
+        before, size, behind = sizes[: axis - 1], sizes[axis - 1], sizes[axis:]
+        pads = [(0, 0)] * (len(sizes) + 2)
         pads[axis + 1] = (0, stride - 1)
-        wide = ops.pad(ops.reshape(x, shape), pads)
-        shape = (-1, *x.shape[1:axis], size * stride, *x.shape[axis + 1 :])
+        wide = ops.pad(ops.reshape(x, (-1, *before, size, 1, *behind)), pads)
         key = [slice(None)] * len(x.shape)
         key[axis] = slice(0, (size - 1) * stride + 1)
-        x = ops.reshape(wide, shape)[tuple(key)]
+        x = ops.reshape(wide, (-1, *before, size * stride, *behind))[tuple(key)]
     return x
 
 
@@ -214,8 +255,8 @@ def _grouped(call: Call, size: list[int], filters: int, channels: int, group: in
     strides, dilations, crops, extra = _placement(call, size)
     x = call.tensor(0)
     if max(strides) > 1 and max(dilations) > 1:
-        x, strides = stuff(x, strides), [1] * len(size)
-    parts = ops.split(x, group, axis=-1)
+        x, strides = stuff(call, x, strides), [1] * len(size)
+    parts = ops.split(x, group, axis=call.images.channels)
     base = call.name(1)
     results = []
     for index, part in enumerate(parts):
@@ -234,10 +275,10 @@ def _grouped(call: Call, size: list[int], filters: int, channels: int, group: in
         results.append(layer(part))
         rows = slice(index * channels // group, (index + 1) * channels // group)
         columns = slice(index * filters, (index + 1) * filters)
-        call.assign(layer.kernel, call.loader(1, lambda a, rows=rows: a[..., rows]))  # type: ignore[misc]
+        call.assign(layer.kernel, _load_kernel(call, lambda a, rows=rows: a[..., rows]))  # type: ignore[misc]
         if layer.use_bias:
             call.assign(layer.bias, call.loader(2, lambda a, c=columns: a[c]))  # type: ignore[misc]
-    return crop(call, ops.concatenate(results, axis=-1), crops)
+    return crop(call, ops.concatenate(results, axis=call.images.channels), crops)
 
 
 def _transpose_computed(call: Call) -> Any:
@@ -245,23 +286,23 @@ def _transpose_computed(call: Call) -> Any:
 
     ``keras.ops.conv_transpose`` mixes up its arguments when it is part of a functional model.
     """
-    kernel = call.tensor(1)
+    images = call.images
+    kernel = call.transpose(call.tensor(1), _order(call, call.rank(1)))
     *size, _filters, _channels = kernel.shape
     group = call.attribute("group", 1)
     strides, dilations, crops, extra = _placement(call, list(size))
-    x = stuff(call.tensor(0), strides)
-    x = ops.pad(x, ((0, 0), *[((k - 1) * d,) * 2 for k, d in zip(size, dilations, strict=True)],
-                    (0, 0)))  # fmt: skip
-    x = ops.pad(x, ((0, 0), *[(0, e) for e in extra], (0, 0))) if any(extra) else x
+    x = stuff(call, call.tensor(0), strides)
+    around = [((k - 1) * d,) * 2 for k, d in zip(size, dilations, strict=True)]
+    x = ops.pad(x, images.join((0, 0), (0, 0), around))
+    x = ops.pad(x, images.join((0, 0), (0, 0), [(0, e) for e in extra])) if any(extra) else x
     axes = tuple(range(len(size)))
     kernel = ops.transpose(ops.flip(kernel, axis=axes), (*axes, len(size) + 1, len(size)))
-    xs = ops.split(x, group, axis=-1) if group > 1 else [x]
+    xs = ops.split(x, group, axis=images.channels) if group > 1 else [x]
     kernels = ops.split(kernel, group, axis=-2) if group > 1 else [kernel]
     rate = tuple(dilations)
     parts = [
-        ops.conv(part, k, dilation_rate=rate, data_format="channels_last")
+        ops.conv(part, k, dilation_rate=rate, data_format=images.data_format)
         for part, k in zip(xs, kernels, strict=True)
     ]
-    y = ops.concatenate(parts, axis=-1) if group > 1 else parts[0]
-    y = crop(call, y, crops)
-    return plus(y, call.x(2)) if has_bias(call) else y
+    y = ops.concatenate(parts, axis=images.channels) if group > 1 else parts[0]
+    return _biased(call, crop(call, y, crops), call.x(2) if has_bias(call) else None)

@@ -1,4 +1,7 @@
-"""Walks a graph of the functions dialect and builds a functional Keras model, node by node.
+"""Walks a graph and builds a functional Keras model, node by node.
+
+The graph is one of the functions dialect, where data are channels last, or it has the standard
+operators on images, where they are channels first.
 
 Nodes that only compute shapes are looked at when somebody wants their result: shape arithmetic
 that ends in a Reshape leaves nothing behind. Weights are moved when all else has worked.
@@ -20,8 +23,9 @@ from keras import layers, ops
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call, dtype_name, literal, small
 from onnx_nhwc.keras.dynamic import Sizes
+from onnx_nhwc.keras.images import Images
 from onnx_nhwc.keras.names import Names, io_name
-from onnx_nhwc.keras.table import OPERATORS
+from onnx_nhwc.keras.table import CHANNELS_FIRST, OPERATORS
 from onnx_nhwc.keras.values import Array, Constant, Fact, UnsupportedError
 from onnx_nhwc.passes import graph as g
 from onnx_nhwc.passes.errors import ConversionError
@@ -36,10 +40,8 @@ __all__ = ["Exporter", "UnsupportedNodesError"]
 _IMPURE = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",
            "Multinomial", "If", "Loop", "Scan"}  # fmt: skip
 
-_IMAGES = {name for name, rule in RULES.items() if isinstance(rule, SpatialRule)} - {
-    *("BatchNormalization", "Resize", "Upsample", "InstanceNormalization", "GroupNormalization"),
-}
-"""Operators whose mapping is written for channels last."""
+_ON_IMAGES = {name for name, rule in RULES.items() if isinstance(rule, SpatialRule)}
+"""Operators whose standard form is channels first."""
 
 
 class UnsupportedNodesError(ConversionError):
@@ -52,16 +54,20 @@ class UnsupportedNodesError(ConversionError):
 
 
 class Exporter:
-    """Builds a Keras model from a graph whose data are channels last already.
+    """Builds a Keras model from a graph whose data are in the wanted layout already.
 
     Args:
-        model: A graph of the functions dialect.
+        model: A graph of the functions dialect, or one that is channels first.
         parameters: The names of the source's initializers. Floats among them are parameters, and
             trainable; other constants are numbers in a formula.
+        channels_first: Are images channels first?
     """
 
-    def __init__(self, model: ir.Model, parameters: frozenset[str]) -> None:
+    def __init__(
+        self, model: ir.Model, parameters: frozenset[str], *, channels_first: bool = False
+    ) -> None:
         self.model = model
+        self.channels_first = channels_first
         self.parameters = parameters
         self.names = Names()
         self.shapes = infer(model)
@@ -73,9 +79,15 @@ class Exporter:
         self._failed: set[ir.Value] = set()
         self._weights: dict[ir.Value, Any] = {}
         self._turned: dict[int, tuple[Any, Any, tuple[int, ...]]] = {}
+        self.regrouped: dict[ir.Value, tuple[tuple[Dim, ...], Any]] = {}
+        """Values that a layer also returns under other sizes."""
         self._named: dict[int, Any] = {}
         self._inputs: list[Any] = []
         self._zero: Any = None
+
+    @property
+    def layout(self) -> str:
+        return "channels-first" if self.channels_first else "channels-last"
 
     def run(self) -> Any:
         """Return the model.
@@ -257,8 +269,8 @@ class Exporter:
                 return self._fold(node, call)
         if mapping is None:
             raise UnsupportedError("there is no mapping for this operator")
-        if node.op_type in _IMAGES and node.domain in g.STANDARD:
-            raise UnsupportedError("it has no channels-last form")
+        if call.on_images and call.images.first and node.op_type not in CHANNELS_FIRST:
+            raise UnsupportedError("it has no channels-first form in Keras")
         results = mapping(call)
         results = list(results) if isinstance(results, (list, tuple)) else [results]
         for i, result in enumerate(results):
@@ -270,7 +282,11 @@ class Exporter:
 
     def _call(self, node: ir.Node) -> Call:
         if node.domain in g.STANDARD:
-            return Call(self, node, node.op_type, list(node.inputs))
+            images = None
+            if self.channels_first and node.op_type in _ON_IMAGES:
+                shape = self.shapes.shape(node.inputs[0]) if node.inputs[0] is not None else None
+                images = Images(len(shape) - 2, first=True) if shape and len(shape) > 2 else None
+            return Call(self, node, node.op_type, list(node.inputs), images)
         match = NAME.fullmatch(node.op_type) if node.domain == DOMAIN else None
         if match is None:
             raise UnsupportedError(f"the domain '{node.domain}' is not known")
@@ -278,7 +294,8 @@ class Exporter:
         inputs: list[ir.Value | None] = [None] * (max(given) + 1)
         for index, value in zip(given, node.inputs, strict=False):
             inputs[index] = value
-        return Call(self, node, match["op"], inputs, int(match["spatial"]))
+        images = Images(int(match["spatial"])) if match["spatial"] else None
+        return Call(self, node, match["op"], inputs, images)
 
     def finish(self, node: ir.Node, results: Sequence[Any]) -> None:
         """State a node's results."""

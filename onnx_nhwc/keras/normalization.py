@@ -31,7 +31,7 @@ def batch_normalization(call: Call) -> Any:
     """BatchNormalization: a layer with its moving statistics."""
     epsilon, momentum = call.attribute("epsilon", 1e-5), call.attribute("momentum", 0.9)
     training = call.attribute("training_mode", 0)
-    axis = -1 if call.spatial else 1 if call.rank(0) > 1 else 0
+    axis = call.images.channels if call.on_images else min(call.rank(0) - 1, 1)
     if training or not _constants(call, 1, 2, 3, 4):
         return _batch_formula(call, epsilon, momentum, axis, bool(training))
     x = call.tensor(0)
@@ -81,7 +81,7 @@ def _batch_formula(call: Call, epsilon: float, momentum: float, axis: int, train
 
 def instance_normalization(call: Call) -> Any:
     """InstanceNormalization: as many groups as channels."""
-    return _groups(call, call.shape(0)[-1])
+    return _groups(call, call.shape(0)[call.images.channels])
 
 
 def group_normalization(call: Call) -> Any:
@@ -90,16 +90,14 @@ def group_normalization(call: Call) -> Any:
 
 
 def _groups(call: Call, groups: int | None) -> Any:
-    if not call.spatial:
-        raise UnsupportedError("it has no channels-last form")
-    x = call.tensor(0)
-    channels = x.shape[-1]
+    x, images = call.tensor(0), call.images
+    channels = x.shape[images.channels]
     if channels is None or groups is None:
         raise UnsupportedError("it needs to know the number of channels")
     epsilon = call.attribute("epsilon", 1e-5)
     affine = _constants(call, 1, 2)
     layer = call.layer(
-        layers.GroupNormalization, 1, groups=groups, axis=-1, epsilon=epsilon,
+        layers.GroupNormalization, 1, groups=groups, axis=images.channels, epsilon=epsilon,
         center=affine, scale=affine,
     )  # fmt: skip
     y = layer(x)
@@ -110,6 +108,8 @@ def _groups(call: Call, groups: int | None) -> Any:
     scale, bias = (call.x(i) for i in (1, 2))
     if scale.shape[0] != channels:
         scale, bias = (ops.repeat(v, channels // groups) for v in (scale, bias))
+    if images.first:
+        scale, bias = (ops.reshape(v, (-1, *[1] * images.spatial)) for v in (scale, bias))
     return plus(ops.multiply(y, scale), bias)
 
 
@@ -172,14 +172,16 @@ def lrn(call: Call) -> Any:
     alpha, beta = call.attribute("alpha", 1e-4), call.attribute("beta", 0.75)
     bias = call.attribute("bias", 1.0)
     x = call.tensor(0)
-    channels = x.shape[-1]
+    images = call.images
+    channels = x.shape[images.channels]
     before = (size - 1) // 2
     square = ops.square(x)
-    pads = [(0, 0)] * (len(x.shape) - 1) + [(before, size - 1 - before)]
+    pads = images.join((0, 0), (before, size - 1 - before), [(0, 0)] * images.spatial)
     padded = ops.pad(square, pads)
     total: Any = None
+    everything = [slice(None)] * images.spatial
     for i in range(size):
-        part = padded[..., i : i + channels]
+        part = padded[images.join(slice(None), slice(i, i + channels), everything)]
         total = part if total is None else plus(total, part)
     norm = plus(ops.multiply(total, alpha / size), bias)
     return ops.divide(x, ops.power(norm, beta))

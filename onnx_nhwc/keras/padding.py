@@ -13,6 +13,7 @@ from typing import Any
 from keras import layers, ops
 
 from onnx_nhwc.keras.call import Call
+from onnx_nhwc.keras.images import Images
 from onnx_nhwc.keras.values import UnsupportedError
 
 __all__ = ["Window", "crop", "pad_image", "subsample"]
@@ -41,7 +42,7 @@ class Window:
         flat = call.attribute("pads") or [0] * (2 * n)
         window = Window(list(kernel), list(strides), list(dilations), [], False)
         auto = call.attribute("auto_pad", "NOTSET")
-        sizes = call.shape(0)[1 : 1 + n]
+        sizes = call.images.sizes(call.shape(0))
         if auto in ("SAME_UPPER", "SAME_LOWER"):
             window.pads = window._auto(sizes, auto == "SAME_LOWER")
         else:
@@ -110,35 +111,43 @@ class Window:
                 self.same = False
 
 
-def pad_image(call: Call, x: Any, pads: Pairs, value: float = 0.0) -> Any:
+def pad_image(call: Call, x: Any, pads: Pairs, value: float = 0.0, images: Images | None = None) -> Any:
     """Pad (or crop, where negative) the spatial axes."""
+    images = images or call.images
     if any(a < 0 or b < 0 for a, b in pads):
-        x = crop(call, x, [(max(-a, 0), max(-b, 0)) for a, b in pads])
+        x = crop(call, x, [(max(-a, 0), max(-b, 0)) for a, b in pads], images)
         pads = [(max(a, 0), max(b, 0)) for a, b in pads]
     if not any(a or b for a, b in pads):
         return x
     if value == 0.0:
         cls = {1: layers.ZeroPadding1D, 2: layers.ZeroPadding2D, 3: layers.ZeroPadding3D}[len(pads)]
-        config = {} if len(pads) == 1 else {"data_format": "channels_last"}
-        padding = tuple(pads[0]) if len(pads) == 1 else tuple(map(tuple, pads))
-        name = call.exporter.names.unique(f"{call.name()}_pad")
-        return call.exporter.keep(cls(padding, name=name, dtype=x.dtype, **config))(x)
-    return ops.pad(x, ((0, 0), *pads, (0, 0)), constant_values=value)
+        return _bordered(call, x, cls, pads, "pad", images)
+    return ops.pad(x, images.join((0, 0), (0, 0), pads), constant_values=value)
 
 
-def crop(call: Call, x: Any, crops: Pairs) -> Any:
+def crop(call: Call, x: Any, crops: Pairs, images: Images | None = None) -> Any:
     """Cut the spatial axes."""
+    images = images or call.images
     if not any(a or b for a, b in crops):
         return x
+    if images.first and len(crops) == 1:  # Cropping1D is channels last
+        before, behind = crops[0]
+        return x[..., before : -behind or None]
     cls = {1: layers.Cropping1D, 2: layers.Cropping2D, 3: layers.Cropping3D}[len(crops)]
-    config = {} if len(crops) == 1 else {"data_format": "channels_last"}
-    cropping = tuple(crops[0]) if len(crops) == 1 else tuple(map(tuple, crops))
-    name = call.exporter.names.unique(f"{call.name()}_crop")
-    return call.exporter.keep(cls(cropping, name=name, dtype=x.dtype, **config))(x)
+    return _bordered(call, x, cls, crops, "crop", images)
 
 
-def subsample(x: Any, strides: Sequence[int]) -> Any:
+def _bordered(call: Call, x: Any, cls: Any, pairs: Pairs, suffix: str, images: Images) -> Any:
+    plain = len(pairs) == 1 and not images.first
+    config = {} if plain else {"data_format": images.data_format}
+    amount = tuple(pairs[0]) if len(pairs) == 1 else tuple(map(tuple, pairs))
+    name = call.exporter.names.unique(f"{call.name()}_{suffix}")
+    return call.exporter.keep(cls(amount, name=name, dtype=x.dtype, **config))(x)
+
+
+def subsample(call: Call, x: Any, strides: Sequence[int]) -> Any:
     """Keep every so many-th element of the spatial axes."""
     if all(stride == 1 for stride in strides):
         return x
-    return x[(slice(None), *[slice(None, None, s) for s in strides], slice(None))]
+    steps = [slice(None, None, stride) for stride in strides]
+    return x[call.images.join(slice(None), slice(None), steps)]

@@ -41,7 +41,7 @@ def _pooled(call: Call, classes: Any, x: Any, window: Window, same: bool) -> Any
         pool_size=tuple(window.kernel),
         strides=tuple(window.strides),
         padding="same" if same else "valid",
-        data_format="channels_last",
+        data_format=call.images.data_format,
         dtype=x.dtype,
     )(x)
 
@@ -74,8 +74,8 @@ def _lowest(dtype: str) -> int:
 def _windows(call: Call, x: Any, window: Window, value: float) -> Any:
     """The elements of every window, along a new last axis."""
     if window.padded:
-        x = ops.pad(x, ((0, 0), *window.pads, (0, 0)), constant_values=value)
-    sizes = x.shape[1:-1]
+        x = ops.pad(x, call.images.join((0, 0), (0, 0), window.pads), constant_values=value)
+    sizes = call.images.sizes(x.shape)
     if any(size is None for size in sizes):
         raise UnsupportedError("it needs to know the image's size")
     counts = [
@@ -84,23 +84,27 @@ def _windows(call: Call, x: Any, window: Window, value: float) -> Any:
     ]
     parts = []
     for offset in itertools.product(*map(range, window.kernel)):
-        key: list[Any] = [slice(None)]
-        for o, d, s, n in zip(offset, window.dilations, window.strides, counts, strict=True):
-            key.append(slice(o * d, o * d + (n - 1) * s + 1, s))
-        parts.append(x[tuple(key)])
+        key = [
+            slice(o * d, o * d + (n - 1) * s + 1, s)
+            for o, d, s, n in zip(offset, window.dilations, window.strides, counts, strict=True)
+        ]
+        parts.append(x[call.images.join(slice(None), slice(None), key)])
     return ops.stack(parts, axis=-1)
 
 
 def _with_indices(call: Call, window: Window) -> list[Any]:
     """MaxPool with Indices: offsets into the source's channels-first data."""
     x = call.tensor(0)
-    shape = call.static(0)
+    shape = call.shape(0)
     lowest = -float("inf") if is_float(x.dtype) else _lowest(x.dtype)
     values = _windows(call, x, window, lowest)
-    batch, *sizes, channels = shape
+    images = call.images
+    channels, sizes = shape[images.channels], images.sizes(shape)
+    if channels is None:
+        raise UnsupportedError("it needs to know the number of channels")
     grid = np.arange(int(np.prod(sizes)), dtype=np.int64).reshape(sizes)
     padded = np.pad(grid, window.pads, constant_values=0)
-    counts = values.shape[1:-2]
+    counts = images.sizes(values.shape)
     parts = []
     for offset in itertools.product(*map(range, window.kernel)):
         key = tuple(
@@ -108,14 +112,21 @@ def _with_indices(call: Call, window: Window) -> list[Any]:
             for o, d, s, n in zip(offset, window.dilations, window.strides, counts, strict=True)
         )
         parts.append(padded[key])
-    where = np.stack(parts, axis=-1)[None, ..., None, :]
+    where = np.expand_dims(np.stack(parts, axis=-1), (0, 1) if images.first else (0, -2))
     best = ops.expand_dims(ops.argmax(values, axis=-1), -1)
     one_hot = ops.equal(best, np.arange(where.shape[-1], dtype=np.int32))
     spatial = ops.sum(ops.where(one_hot, where, np.zeros_like(where)), axis=-1)
     per_image = int(np.prod(sizes))
-    plane = np.arange(batch)[:, None] * channels + np.arange(channels)[None]
-    plane = plane.reshape(batch, *[1] * len(sizes), channels).astype(np.int64)
-    indices = plus(ops.cast(spatial, "int64"), plane * per_image)
+    ones = [1] * len(sizes)
+    plane = np.arange(channels).reshape(images.join(1, channels, ones)) * per_image
+    first = call.exporter.sizes.range(call.dims(0)[0])
+    image = (ops if shape[0] is None else np).reshape(first, images.join(-1, 1, ones))
+    image = (
+        ops.multiply(ops.cast(image, "int64"), per_image * channels)
+        if shape[0] is None
+        else (image.astype(np.int64) * (per_image * channels))
+    )
+    indices = plus(plus(ops.cast(spatial, "int64"), plane), image)
     return [ops.max(values, axis=-1), indices]
 
 
@@ -142,7 +153,7 @@ def average_pool(call: Call) -> Any:
 def _correction(call: Call, window: Window, plain: Window, include: bool, y: Any) -> Any:
     """The number of elements of a window over the number of those that count."""
     factor = np.ones((1,), np.float64)
-    for axis, size in enumerate(call.shape(0)[1:-1]):
+    for axis, size in enumerate(call.images.sizes(call.shape(0))):
         if size is None:
             raise UnsupportedError("count_include_pad=0 needs to know the image's size")
         inside = np.ones(size)
@@ -155,7 +166,7 @@ def _correction(call: Call, window: Window, plain: Window, include: bool, y: Any
         counts = np.array([counted[s : s + (k - 1) * d + 1 : d].sum() for s in starts])
         ratio = k / np.maximum(counts, 1)
         factor = factor[..., None] * ratio
-    return factor.reshape(1, *factor.shape[1:], 1).astype(y.dtype)
+    return factor.reshape(call.images.join(1, 1, factor.shape[1:])).astype(y.dtype)
 
 
 def _averaged(call: Call, x: Any, window: Window, plain: Window, include: bool) -> Any:
@@ -174,17 +185,16 @@ def lp_pool(call: Call) -> Any:
 
 
 def global_average(call: Call) -> Any:
-    cls = _GLOBAL_AVERAGE[call.spatial]
-    return call.layer(cls, keepdims=True, data_format="channels_last")(call.tensor(0))
+    cls = _GLOBAL_AVERAGE[call.images.spatial]
+    return call.layer(cls, keepdims=True, data_format=call.images.data_format)(call.tensor(0))
 
 
 def global_max(call: Call) -> Any:
-    cls = _GLOBAL_MAX[call.spatial]
-    return call.layer(cls, keepdims=True, data_format="channels_last")(call.tensor(0))
+    cls = _GLOBAL_MAX[call.images.spatial]
+    return call.layer(cls, keepdims=True, data_format=call.images.data_format)(call.tensor(0))
 
 
 def global_lp(call: Call) -> Any:
     p = call.attribute("p", 2)
-    axes = tuple(range(1, 1 + call.spatial))
-    total = ops.sum(ops.power(ops.abs(call.tensor(0)), float(p)), axis=axes, keepdims=True)
+    total = ops.sum(ops.power(ops.abs(call.tensor(0)), float(p)), axis=call.images.axes, keepdims=True)
     return ops.power(total, 1.0 / p)

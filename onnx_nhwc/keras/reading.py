@@ -16,82 +16,15 @@ import onnx
 import onnx_ir as ir
 
 from onnx_nhwc import files
-from onnx_nhwc.keras.api import export
 from onnx_nhwc.keras.layer_names import name_nodes
 from onnx_nhwc.keras.marking import DOMAIN, marked, normalizations, restore, uncompiled
-from onnx_nhwc.keras.names import io_name
 from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError
-from onnx_nhwc.passes.pipeline import Options
 
-__all__ = ["channels_first_to_last", "from_keras", "from_saved_model", "read"]
+__all__ = ["END", "from_keras", "from_saved_model", "inputs_of", "quiet", "read", "traced"]
 
 _OPSET = 17
-_RESHAPING = (keras.layers.Reshape, keras.layers.Permute, keras.layers.Flatten, keras.layers.RepeatVector)
-_LETTERS = {3: "NWC", 4: "NHWC", 5: "NDHWC"}
-_END = "onnx_nhwc_output_"
-_IN, _OUT = "onnx_nhwc_input_{}", _END + "{}"
-
-
-def channels_first_to_last(model: Any) -> Any:
-    """Return ``model`` with channels last; see :func:`onnx_nhwc.convert_channels_first_to_last`."""
-    with _quiet():
-        source, ends = _converted(model)
-        result = export(source, Options(layouts=_pins(model, source))).model
-        inputs = {tensor.name: tensor for tensor in result.inputs}
-        names, structure = _inputs(model)
-        given = [inputs[io_name(name)] for name, _, _ in names]
-        found = keras.tree.flatten(result.outputs)
-        # the exporter names outputs by layers that do nothing, in the way of the model's own names
-        tensors = [_before(tensor) for tensor in found]
-        return keras.Model(
-            keras.tree.pack_sequence_as(structure, given) if len(given) > 1 else given[0],
-            keras.tree.pack_sequence_as(ends, tensors),
-            name=model.name,
-        )
-
-
-def _pins(model: Any, source: ir.Model) -> dict[str, str]:
-    """The layouts of inputs that are of the rank of the model's channels-first layers.
-
-    Signals are convolved as images with one row, so that their layout is not to be seen in ONNX.
-    """
-    specs = [
-        layer.input_spec
-        for layer in model._flatten_layers(include_self=False)
-        if getattr(layer, "data_format", "") == "channels_first"
-    ]
-    found = {getattr(spec, "ndim", None) or getattr(spec, "min_ndim", None) for spec in specs}
-    ranks = found & _LETTERS.keys()
-    values = list(source.graph.inputs)
-    tensors = getattr(model, "outputs", None) or []
-    if len(tensors) == len(source.graph.outputs):
-        ends = zip(source.graph.outputs, tensors, strict=True)
-        values += [value for value, tensor in ends if _is_image(tensor)]
-    return {
-        value.name or "": _LETTERS[len(value.shape)]
-        for value in values
-        if value.shape is not None and len(value.shape) in ranks
-    }
-
-
-def _is_image(tensor: Any) -> bool:
-    """Does a tensor come, by operations that keep axes, from a layer that states a data format?"""
-    operation, rank = tensor._keras_history.operation, len(tensor.shape)
-    if hasattr(operation, "data_format") or isinstance(operation, keras.layers.InputLayer):
-        return True
-    if isinstance(operation, _RESHAPING):
-        return False
-    if isinstance(operation, keras.Model):
-        inside = operation.outputs or []
-        index = tensor._keras_history.tensor_index
-        return index < len(inside) and _is_image(inside[index])
-    sources = operation._inbound_nodes[tensor._keras_history.node_index].input_tensors
-    return any(len(source.shape) == rank and _is_image(source) for source in sources)
-
-
-def _before(tensor: Any) -> Any:
-    operation = tensor._keras_history.operation
-    return operation.input if operation.name.startswith(_END) else tensor
+END = "onnx_nhwc_output_"
+_IN, _OUT = "onnx_nhwc_input_{}", END + "{}"
 
 
 def read(path: Path) -> ir.Model:
@@ -109,7 +42,7 @@ def read(path: Path) -> ir.Model:
     if path.is_dir():
         raise UsageError(f"'{path}' is not a file")
     _backend()
-    with _quiet():
+    with quiet():
         try:
             model = keras.saving.load_model(path, compile=False)
         except Exception as error:  # Keras raises what it likes
@@ -126,20 +59,20 @@ def from_keras(model: Any) -> ir.Model:
         UsageError: Keras does not run on TensorFlow.
         ConversionError: The model's inputs are not known, or ONNX cannot express some operation.
     """
-    result, ends = _converted(model)
+    result, ends = traced(model)
     names = _output_names(model, ends)
     _rename(result, [(v.name or "").removesuffix(":0") for v in result.graph.inputs], names)
     return result
 
 
-def _converted(model: Any) -> tuple[ir.Model, Any]:
-    """The same with numbered outputs, and how its outputs are nested."""
+def traced(model: Any) -> tuple[ir.Model, Any]:
+    """What :func:`from_keras` returns, but with numbered outputs, and how its outputs are nested."""
     _backend()
     if not isinstance(model, keras.Model):
         raise UsageError(f"a Keras model is wanted, not a {type(model).__name__}")
-    inputs, structure = _inputs(model)
+    inputs, structure = inputs_of(model)
     if not getattr(model, "inputs", None):  # a layer of it may not have its weights yet
-        with _quiet():
+        with quiet():
             model(keras.Input(batch_shape=inputs[0][1], dtype=inputs[0][2]))
     layers = list(model._flatten_layers(include_self=False))
     batches = normalizations(layers)
@@ -150,8 +83,8 @@ def _converted(model: Any) -> tuple[ir.Model, Any]:
         ends.append(keras.tree.map_structure(lambda _: 0, results))
         return _numbered(keras.tree.flatten(results))
 
-    with _quiet(), marked(batches), uncompiled(layers):
-        result = _traced(call, [(shape, dtype) for _, shape, dtype in inputs], model.name)
+    with quiet(), marked(batches), uncompiled(layers):
+        result = _convert(call, [(shape, dtype) for _, shape, dtype in inputs], model.name)
     restore(result, batches)
     _refuse_unknown(result)
     name_nodes(result, layers)
@@ -171,7 +104,7 @@ def from_saved_model(path: Path) -> ir.Model:
     """
     if not (path / "saved_model.pb").is_file():
         raise FileError(f"'{path}' is not a SavedModel: it holds no saved_model.pb")
-    with _quiet():
+    with quiet():
         import tensorflow as tf
 
         try:
@@ -190,7 +123,7 @@ def from_saved_model(path: Path) -> ir.Model:
             return _numbered([results[name] for name in ends])
 
         sizes = [(inputs[name].shape, inputs[name].dtype) for name in names]
-        result = _traced(call, sizes, path.name)
+        result = _convert(call, sizes, path.name)
     _refuse_unknown(result)
     _rename(result, names, ends)
     return result
@@ -199,7 +132,7 @@ def from_saved_model(path: Path) -> ir.Model:
 # ------------------------------------------------------------------------------------ the model
 
 
-def _inputs(model: Any) -> tuple[list[tuple[str, Any, str]], Any]:
+def inputs_of(model: Any) -> tuple[list[tuple[str, Any, str]], Any]:
     """Name, shape and type of each input, and how they are nested."""
     found = getattr(model, "inputs", None)
     if found:
@@ -239,7 +172,7 @@ def _numbered(results: Sequence[Any]) -> dict[str, Any]:
     return {_OUT.format(i): tf.identity(x, name=_OUT.format(i)) for i, x in enumerate(results)}
 
 
-def _traced(call: Any, inputs: Sequence[tuple[Any, Any]], name: str) -> ir.Model:
+def _convert(call: Any, inputs: Sequence[tuple[Any, Any]], name: str) -> ir.Model:
     """Trace a function and convert it."""
     import tensorflow as tf
     import tf2onnx
@@ -310,7 +243,7 @@ def _backend() -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Let TensorFlow and tf2onnx say nothing, and leave no trace in the process."""
     logger, level = logging.getLogger("tf2onnx"), "TF_CPP_MIN_LOG_LEVEL"
     before, said, state = os.environ.get(level), logger.level, random.getstate()

@@ -73,8 +73,8 @@ def _wanted(call: Call) -> tuple[list[float | None], list[Dim | None]]:
     old = call.op_type == "Upsample" or call.opset < 11
     index = 1 if old else 2
     stated = call.attribute("scales")
-    if stated is not None and call.spatial:  # an attribute of the operator inside the function
-        stated = [stated[0], *stated[2:], stated[1]]
+    if stated is not None and call.on_images:  # an attribute counts channels first, also in a function
+        stated = call.images.join(*stated[:2], stated[2:])
     if stated is None and call.has(index) and not (call.has(3) and _empty(call, index)):
         stated = [float(v) for v in call.array(index, "scales").reshape(-1)]
     if stated:
@@ -126,7 +126,7 @@ def _roi(call: Call) -> list[tuple[float, float]] | None:
 
 def _factors(call: Call, scales: list[float | None], targets: list[Dim | None]) -> list[int] | None:
     """Whole factors of the spatial axes, if nothing else is resized."""
-    if not call.spatial:
+    if not call.on_images:
         return None
     factors = []
     for own, scale, target in zip(call.dims(0), scales, targets, strict=True):
@@ -137,7 +137,8 @@ def _factors(call: Call, scales: list[float | None], targets: list[Dim | None]) 
         if factor is None or factor < 1 or factor != int(factor):
             return None
         factors.append(int(factor))
-    return factors[1:-1] if factors[0] == factors[-1] == 1 else None
+    images = call.images
+    return list(images.sizes(factors)) if factors[0] == factors[images.channels] == 1 else None
 
 
 def _layer(call: Call, x: Any, mode: Mode, factors: list[int]) -> Any:
@@ -151,9 +152,9 @@ def _layer(call: Call, x: Any, mode: Mode, factors: list[int]) -> Any:
             places, _, _ = taps(axis, mode)
             if list(places[0]) != [i // factor for i in range(7 * factor)]:
                 return None
-        if n == 1:
-            return call.layer(_UPSAMPLING[1], size=factors[0])(x)
-        return call.layer(_UPSAMPLING[n], size=tuple(factors), data_format="channels_last")(x)
+        if n == 1:  # UpSampling1D is channels last
+            return None if call.images.first else call.layer(_UPSAMPLING[1], size=factors[0])(x)
+        return call.layer(_UPSAMPLING[n], size=tuple(factors), data_format=call.images.data_format)(x)
     exact = mode.coordinates in ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel")
     if mode.kind == "linear" and exact and n == 2 and is_float(x.dtype) and None not in factors:
         if x.dtype == "float64":
@@ -162,7 +163,7 @@ def _layer(call: Call, x: Any, mode: Mode, factors: list[int]) -> Any:
             layers.UpSampling2D,
             size=tuple(factors),
             interpolation="bilinear",
-            data_format="channels_last",
+            data_format=call.images.data_format,
         )(x)
     return None
 

@@ -10,6 +10,7 @@ import numpy as np
 from keras import layers, ops
 
 from onnx_nhwc.keras.call import Call, is_float
+from onnx_nhwc.keras.images import Images
 from onnx_nhwc.keras.padding import pad_image
 from onnx_nhwc.keras.reshaping import add_zeros
 from onnx_nhwc.keras.values import Array, Constant, UnsupportedError
@@ -162,9 +163,10 @@ def _constant_pad(call: Call, x: Any, pairs: list[tuple[int, int]]) -> Any:
     if call.has(2):
         value = call.array(2, "constant_value").reshape(-1)
         value = value[0].item() if value.size else 0
-    plain = not any(pairs[0]) and not any(pairs[-1]) and 3 <= len(pairs) <= 5
+    images = Images(len(pairs) - 2, call.exporter.channels_first)
+    plain = 3 <= len(pairs) <= 5 and not any(pairs[0]) and not any(pairs[images.channels])
     if plain and value == 0 and is_float(x.dtype):
-        return pad_image(call, x, pairs[1:-1])
+        return pad_image(call, x, list(images.sizes(pairs)), images=images)
     if x.dtype == "bool":
         padded = ops.pad(ops.cast(x, "int32"), pairs, constant_values=int(value))
         return ops.not_equal(padded, 0)
@@ -256,24 +258,23 @@ def range_(call: Call) -> Any:
 
 
 def depth_to_space(call: Call) -> Any:
-    block = call.attribute("blocksize")
+    block, images = call.attribute("blocksize"), call.images
     x = call.tensor(0)
-    if call.attribute("mode", "DCR") == "DCR":
-        return ops.depth_to_space(x, block, data_format="channels_last")
-    channels = x.shape[-1] // (block * block)
-    order = np.arange(block * block * channels).reshape(channels, block * block).T.reshape(-1)
-    turned = ops.take(x, order.astype(np.int32), axis=-1)
-    return ops.depth_to_space(turned, block, data_format="channels_last")
+    if call.attribute("mode", "DCR") == "CRD":
+        channels = x.shape[images.channels] // (block * block)
+        order = np.arange(block * block * channels).reshape(channels, block * block).T.reshape(-1)
+        x = ops.take(x, order.astype(np.int32), axis=images.channels)
+    return ops.depth_to_space(x, block, data_format=images.data_format)
 
 
 def space_to_depth(call: Call) -> Any:
-    block = call.attribute("blocksize")
-    x = ops.space_to_depth(call.tensor(0), block, data_format="channels_last")
-    if call.attribute("mode", "DCR") == "DCR":
-        return x
-    channels = x.shape[-1] // (block * block)
-    order = np.arange(block * block * channels).reshape(block * block, channels).T.reshape(-1)
-    return ops.take(x, order.astype(np.int32), axis=-1)
+    block, images = call.attribute("blocksize"), call.images
+    x = ops.space_to_depth(call.tensor(0), block, data_format=images.data_format)
+    if call.attribute("mode", "DCR") == "CRD":
+        channels = x.shape[images.channels] // (block * block)
+        order = np.arange(block * block * channels).reshape(block * block, channels).T.reshape(-1)
+        x = ops.take(x, order.astype(np.int32), axis=images.channels)
+    return x
 
 
 def col_to_image(call: Call) -> Any:

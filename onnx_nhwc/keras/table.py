@@ -29,7 +29,7 @@ from onnx_nhwc.keras import reduction as r
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call
 
-__all__ = ["OPERATORS"]
+__all__ = ["CHANNELS_FIRST", "OPERATORS"]
 
 OPERATORS: dict[str, Callable[[Call], Any]] = {
     # Arithmetic.
@@ -197,3 +197,10 @@ OPERATORS: dict[str, Callable[[Call], Any]] = {
     # Control flow.
     "If": control.if_,
 }
+
+CHANNELS_FIRST = {
+    *("Conv", "ConvTranspose", "DepthToSpace", "SpaceToDepth", "Resize", "Upsample"),
+    *("MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"),
+    *("BatchNormalization", "InstanceNormalization", "GroupNormalization", "LRN"),
+}
+"""Operators on images whose mapping is written for both layouts; the others are channels last only."""

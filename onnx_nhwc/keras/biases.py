@@ -1,0 +1,66 @@
+"""Gives convolutions the biases that are added to their results.
+
+Keras, and whoever else traces a channels-first convolution, adds the bias by itself. A layer of Keras
+has a place for it.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from onnx_nhwc.passes import graph as g
+
+__all__ = ["attach_biases"]
+
+
+def attach_biases(model: ir.Model) -> None:
+    """Make ``Conv(x, k) + b`` a ``Conv(x, k, b)``, where ``b`` is a constant with a number per channel."""
+    for node in list(model.graph):
+        if node.op_type not in ("Conv", "ConvTranspose") or node.domain not in g.STANDARD:
+            continue
+        if len(node.inputs) > 2 and node.inputs[2] is not None:
+            continue
+        result = node.outputs[0]
+        uses = list(result.uses())
+        if len(uses) != 1 or result.is_graph_output() or uses[0].node.op_type != "Add":
+            continue
+        add = uses[0].node
+        addend = add.inputs[1 - uses[0].idx]
+        bias = addend is not None and addend is not result and _bias(model.graph, node, addend)
+        if bias:
+            node.resize_inputs(3)
+            node.replace_input_with(2, bias)
+            add.outputs[0].replace_all_uses_with(result, replace_graph_outputs=True)
+            result.name, add.outputs[0].name = add.outputs[0].name, None
+            model.graph.remove(add, safe=True)
+    g.remove_dead(model)
+
+
+def _bias(graph: ir.Graph, node: ir.Node, addend: ir.Value) -> ir.Value | None:
+    """The addend as a bias of a convolution, if its numbers belong to the channels."""
+    tensor, kernel = g.constant(addend), node.inputs[1]
+    if tensor is None or kernel is None or kernel.shape is None:
+        return None
+    rank = len(kernel.shape)
+    group = g.attribute(node, "group", 1)
+    filters = kernel.shape[0] if node.op_type == "Conv" else kernel.shape[1]
+    if not isinstance(filters, int):
+        return None
+    channels = filters if node.op_type == "Conv" else filters * group
+    sizes = tuple(int(size) for size in tensor.shape.numpy())
+    if (1,) * (rank - len(sizes)) + sizes != (1, channels, *[1] * (rank - 2)):
+        return None
+    array = tensor.numpy().reshape(channels)
+    name = _unused(graph, addend.name or "bias")
+    value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
+    value.type, value.shape = addend.type, ir.Shape([channels])
+    graph.register_initializer(value)
+    return value
+
+
+def _unused(graph: ir.Graph, name: str) -> str:
+    """A name that is free, and still tells which parameter this was (see ``Exporter``)."""
+    number = 1
+    while f"{name}_{number}" in graph.initializers:
+        number += 1
+    return f"{name}_{number}"
