@@ -84,7 +84,7 @@ def test_a_network_is_made_of_what_keras_has(case: Case) -> None:
 
 
 NOT_EXPRESSED = {
-    *("custom_bias", "custom_domain", "if_conv", "loop_conv", "scan_conv"),
+    *("custom_bias", "custom_domain"),
 }
 """Pitfalls with operators that Keras has no form for."""
 NOT_WHILE_DYNAMIC = {"equal_axes", "pools", "resize", "shape_slice", "slices", "softmax"}

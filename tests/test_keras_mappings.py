@@ -128,6 +128,89 @@ def picked() -> tuple[onnx.ModelProto, Feeds]:
     return model(text), {"x": integers(4, 5) - 1}
 
 
+def looped(condition: str) -> tuple[onnx.ModelProto, Feeds]:
+    text = f"""(float[2,3] x) => (float[2,3] y, float[n,2,3] z)
+        <int64 most = {{9}}, bool true = {{1}}, int64 last = {{3}}, float limit = {{6.0}}> {{
+        y, z = Loop (most, true, x) <body = turn (int64 i, bool go, float[2,3] h)
+            => (bool again, float[2,3] next, float[2,3] given) <float two = {{2.0}}> {{
+            number = Cast <to = 1> (i)
+            double = Mul(h, two)
+            next = Add(double, number)
+            given = Neg(next)
+            total = ReduceSum <keepdims = 0> (h)
+            again = {condition}
+        }}>
+    }}"""
+    return model(text), {"x": floats(2, 3)}
+
+
+def growing() -> tuple[onnx.ModelProto, Feeds]:
+    """A matrix of weights at every turn, and a state that gets longer."""
+    text = """(float[n,5] x, float[5,5] w) => (float[n,5] y, float[n,15] z)
+        <int64 most = {2}, bool true = {1}> {
+        y, z = Loop (most, true, x, x) <body = turn (int64 i, bool go, float[n,5] h, float[n,k] g)
+            => (bool again, float[n,5] next, float[n,m] more) {
+            again = Identity(go)
+            product = MatMul(h, w)
+            next = Tanh(product)
+            more = Concat <axis = 1> (g, next)
+        }>
+    }"""
+    return weights(model(text), w=floats(5, 5)), {"x": floats(4, 5)}
+
+
+def scanned() -> tuple[onnx.ModelProto, Feeds]:
+    text = """(float[2,3] s, float[4,2,3] x) => (float[2,3] t, float[2,4,3] y) {
+        t, y = Scan <num_scan_inputs = 1, scan_input_directions = [1], scan_output_axes = [1],
+            scan_output_directions = [1], body = turn (float[2,3] a, float[2,3] e)
+            => (float[2,3] sum, float[2,3] product) {
+            sum = Add(a, e)
+            product = Mul(sum, e)
+        }> (s, x)
+    }"""
+    return model(text), {"s": floats(2, 3), "x": floats(4, 2, 3)}
+
+
+def sequences() -> tuple[onnx.ModelProto, Feeds]:
+    text = """(float[6,5] x) => (float[2,5] y, float[4,5] z, int64 n, float[3,6,1] w, float[6,5] v)
+        <int64 one = {1}, int64 two = {2}, int64 last = {-1}> {
+        parts = SplitToSequence <axis = 0> (x, two)
+        y = SequenceAt(parts, one)
+        fewer = SequenceErase(parts, one)
+        more = SequenceInsert(fewer, y)
+        again = SequenceErase(more)
+        z = ConcatFromSequence <axis = 0> (again)
+        n = SequenceLength(more)
+        columns = SplitToSequence <axis = 1> (x)
+        a = SequenceAt(columns, last)
+        b = SequenceAt(columns, one)
+        three = SequenceConstruct(a, b, a)
+        w = ConcatFromSequence <axis = 0, new_axis = 1> (three)
+        maybe = Optional(x)
+        v = OptionalGetElement(maybe)
+    }"""
+    return model(text), {"x": floats(6, 5)}
+
+
+def collected() -> tuple[onnx.ModelProto, Feeds]:
+    """A sequence that grows in a Loop, and a body for each element of one."""
+    text = """(float[4,5] x) => (float[4,5] y, float[4,5] z) <int64 most = {4}, bool true = {1}> {
+        none = SequenceEmpty <dtype = 1> ()
+        all = Loop (most, true, none) <body = turn (int64 i, bool go, seq(float[5]) s)
+            => (bool again, seq(float[5]) longer) {
+            again = Identity(go)
+            row = Gather <axis = 0> (x, i)
+            bent = Tanh(row)
+            longer = SequenceInsert(s, bent)
+        }>
+        y = ConcatFromSequence <axis = 0, new_axis = 1> (all)
+        rows = SplitToSequence <axis = 0, keepdims = 0> (x)
+        mapped = SequenceMap (rows) <body = each (float[5] q) => (float[5] r) { r = Neg(q) }>
+        z = ConcatFromSequence <axis = 0, new_axis = 1> (mapped)
+    }"""
+    return model(text), {"x": floats(4, 5)}
+
+
 CASES: dict[str, Callable[[], tuple[onnx.ModelProto, Feeds]]] = {
     "roi_align": lambda: regions("sampling_ratio = 2, spatial_scale = 0.5"),
     "roi_align_sizes": lambda: regions("sampling_ratio = 2", "n,3,h,w"),
@@ -145,6 +228,13 @@ CASES: dict[str, Callable[[], tuple[onnx.ModelProto, Feeds]]] = {
     "unique_columns": lambda: unique("sorted = 1, axis = -1", 2, 9),
     "unique_rows_unsorted": lambda: unique("sorted = 0, axis = 0", 9, 2),
     "non_zero_compress": picked,
+    "loop": lambda: looped("Identity(go)"),
+    "loop_until": lambda: looped("Less(i, last)"),
+    "loop_while": lambda: looped("Less(total, limit)"),
+    "loop_growing": growing,
+    "scan": scanned,
+    "sequences": sequences,
+    "sequence_loop_map": collected,
 }
 
 
@@ -159,3 +249,8 @@ def test_it_computes_the_same_once_saved(name: str, io: str, tmp_path: Path) -> 
     session = Session(source)
     actual = run(loaded, feeds, session.names)
     assert differences(loaded, session.names, session.run(feeds), actual) == []
+
+
+def test_a_loops_weights_are_shared() -> None:
+    source, _ = growing()
+    assert [tuple(w.shape) for w in exported(source).model.trainable_weights] == [(5, 5)]

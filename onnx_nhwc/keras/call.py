@@ -74,8 +74,8 @@ class Call:
         self.values = inputs
         self._images = images
         self.opset = g.opset_of(node)
-        self.layered = False
-        """Has a layer taken the node's name?"""
+        self.layers = 0
+        """How many layers the node has become; the first takes its name."""
         self._name = ""
 
     # --- what the node says ------------------------------------------------------------------
@@ -205,11 +205,17 @@ class Call:
             config: Its arguments.
         """
         dtype = config.pop("dtype", None) or self.dtype(0)
+        made_with = (cls, dtype, config)
+        key = (self.node, self.layers)
+        self.layers += 1
+        if key in self.exporter.shared and self.exporter.shared[key][1] == made_with:
+            return self.exporter.shared[key][0]
         name = self.name(weight)
-        taken, self.layered = self.layered, True
-        if taken:
+        if self.layers > 1:
             name = self.exporter.names.unique(f"{name}_{cls.__name__.lower()}")
-        return self.exporter.keep(cls(name=name, dtype=dtype, **config))
+        made = self.exporter.keep(cls(name=name, dtype=dtype, **config))
+        self.exporter.shared[key] = (made, made_with)
+        return made
 
     def assign(self, variable: Any, load: Load) -> None:
         """Fill a variable once the whole model is known to work."""

@@ -24,7 +24,7 @@ def if_(call: Call) -> Any:
     results = []
     for a, b in zip(_evaluated(call, then), _evaluated(call, other), strict=True):
         x, y = call.exporter.symbolic(a), call.exporter.symbolic(b)
-        if tuple(x.shape) != tuple(y.shape) or None in x.shape[1:]:
+        if call.exporter.dims(a) != call.exporter.dims(b):
             raise UnsupportedError("its branches give results of different shapes")
         results.append(ops.where(condition, x, y))
     return results

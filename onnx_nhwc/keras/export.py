@@ -26,7 +26,7 @@ from onnx_nhwc.keras.dynamic import Sizes
 from onnx_nhwc.keras.images import Images
 from onnx_nhwc.keras.names import Names, io_name
 from onnx_nhwc.keras.table import CHANNELS_FIRST, OPERATORS
-from onnx_nhwc.keras.values import Array, Constant, Fact, UnsupportedError
+from onnx_nhwc.keras.values import Array, Constant, Fact, Items, UnsupportedError
 from onnx_nhwc.passes import graph as g
 from onnx_nhwc.passes.errors import ConversionError
 from onnx_nhwc.passes.layout import Dim
@@ -81,6 +81,8 @@ class Exporter:
         self._turned: dict[int, tuple[Any, Any, tuple[int, ...]]] = {}
         self.regrouped: dict[ir.Value, tuple[tuple[Dim, ...], Any]] = {}
         """Values that a layer also returns under other sizes."""
+        self.shared: dict[tuple[ir.Node, int], tuple[Any, Any]] = {}
+        """The layers of bodies that run several times, and what they were made with."""
         self._named: dict[int, Any] = {}
         self._inputs: list[Any] = []
         self._zero: Any = None
@@ -175,6 +177,8 @@ class Exporter:
     def operand(self, value: ir.Value) -> Any:
         """A value as an argument of a Keras operation."""
         fact = self.fact(value)
+        if isinstance(fact, Items):
+            raise UnsupportedError(f"'{value.name}' is a sequence, which Keras does not have")
         if not isinstance(fact, Constant):
             return fact
         if fact.trainable or not small(fact):
@@ -297,6 +301,18 @@ class Exporter:
         images = Images(int(match["spatial"])) if match["spatial"] else None
         return Call(self, node, match["op"], inputs, images)
 
+    def replay(self, body: ir.Graph, inputs: Sequence[Fact]) -> list[Fact]:
+        """Evaluate a body anew, from these inputs."""
+        for node in body.all_nodes():
+            self._done.discard(node)
+            for value in node.outputs:
+                self._facts.pop(value, None)
+        self._facts.update(zip(body.inputs, inputs, strict=True))
+        for node in body:
+            if node not in self._done and not self._is_arithmetic(node):
+                self.evaluate(node)
+        return [self.fact(value) for value in body.outputs]
+
     def finish(self, node: ir.Node, results: Sequence[Any]) -> None:
         """State a node's results."""
         self._done.add(node)
@@ -332,6 +348,7 @@ class Exporter:
         return (
             node.domain in g.STANDARD
             and node.op_type not in _IMPURE
+            and not re.search("Sequence|Optional", node.op_type)
             and all(isinstance(fact, Constant) for fact in facts)
         )
 
@@ -409,7 +426,7 @@ class Exporter:
             kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(operation).__name__).lower()
             if isinstance(source, str):
                 operation.name = self.names.unique(f"{source}_{kind}")
-            elif last and not source.layered:
+            elif last and not source.layers:
                 operation.name = source.name()
             else:
                 operation.name = self.names.unique(f"{source.name()}_{kind}")

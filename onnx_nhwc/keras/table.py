@@ -13,6 +13,7 @@ from onnx_nhwc.keras import (
     deformable,
     indexing,
     linear,
+    loops,
     normalization,
     pooling,
     quantized,
@@ -22,6 +23,7 @@ from onnx_nhwc.keras import (
     rois,
     sampling,
     selection,
+    sequences,
     shaping,
 )
 from onnx_nhwc.keras import elementwise as e
@@ -196,6 +198,20 @@ OPERATORS: dict[str, Callable[[Call], Any]] = {
     "QLinearConv": quantized.qlinear_conv,
     # Control flow.
     "If": control.if_,
+    "Loop": loops.loop,
+    "Scan": loops.scan,
+    # Sequences of tensors, and tensors that may be missing.
+    "SequenceEmpty": sequences.empty,
+    "SequenceConstruct": sequences.construct,
+    "SequenceAt": sequences.at,
+    "SequenceInsert": sequences.insert,
+    "SequenceErase": sequences.erase,
+    "SequenceLength": sequences.length,
+    "SplitToSequence": sequences.split_to,
+    "ConcatFromSequence": sequences.concat_from,
+    "Optional": sequences.optional,
+    "OptionalHasElement": sequences.has_element,
+    "OptionalGetElement": sequences.get_element,
 }
 
 CHANNELS_FIRST = {

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "Constant", "Fact", "UnsupportedError"]
+__all__ = ["Array", "Constant", "Fact", "Items", "UnsupportedError"]
 
 Array = npt.NDArray[Any]
 
@@ -50,5 +50,14 @@ class Constant:
         return Constant(lambda: value, value.shape, str(value.dtype), name, trainable)
 
 
+@dataclass(frozen=True)
+class Items:
+    """A sequence of tensors."""
+
+    items: tuple[Any, ...]
+    shape: tuple[int, ...] = ()
+    dtype: str = ""
+
+
 Fact = Any
-"""A Constant or a keras.KerasTensor (Keras has no types for mypy to see)."""
+"""A Constant, Items, or a keras.KerasTensor (Keras has no types for mypy to see)."""
