@@ -211,6 +211,29 @@ def collected() -> tuple[onnx.ModelProto, Feeds]:
     return model(text), {"x": floats(4, 5)}
 
 
+def transformed(parts: int, attributes: str, length: int, opset: int = 17) -> tuple[onnx.ModelProto, Feeds]:
+    axis = ", axis" if opset >= 20 else ""
+    text = f"""(float[2,12,3,{parts}] x) => (float[2,k,3,2] y) <int64 n = {{{length}}}, int64 axis = {{1}}> {{
+        y = DFT <{attributes}> (x, n{axis})
+    }}"""
+    return model(text, opset), {"x": floats(2, 12, 3, parts)}
+
+
+def spectrogram() -> tuple[onnx.ModelProto, Feeds]:
+    """Spectra of a real signal of any length, on the mel scale, and of a complex one."""
+    text = """(float[n,l,1] x, float[2,300,2] z) => (float[n,f,33,2] y, float[n,f,8] mel, float[2,g,64,2] w)
+        <int64 step = {16}, int64 size = {64}, int64 bands = {8}, int64 rate = {8192}, float low = {10.0},
+         float high = {4000.0}, int64[1] last = {-1}> {
+        hann = HannWindow(size)
+        y = STFT(x, step, hann)
+        length = ReduceL2 <keepdims = 0> (y, last)
+        matrix = MelWeightMatrix(bands, size, rate, low, high)
+        mel = MatMul(length, matrix)
+        w = STFT <onesided = 0> (z, step, , size)
+    }"""
+    return model(text, 18), {"x": floats(3, 500, 1), "z": floats(2, 300, 2)}
+
+
 CASES: dict[str, Callable[[], tuple[onnx.ModelProto, Feeds]]] = {
     "roi_align": lambda: regions("sampling_ratio = 2, spatial_scale = 0.5"),
     "roi_align_sizes": lambda: regions("sampling_ratio = 2", "n,3,h,w"),
@@ -228,6 +251,10 @@ CASES: dict[str, Callable[[], tuple[onnx.ModelProto, Feeds]]] = {
     "unique_columns": lambda: unique("sorted = 1, axis = -1", 2, 9),
     "unique_rows_unsorted": lambda: unique("sorted = 0, axis = 0", 9, 2),
     "non_zero_compress": picked,
+    "dft": lambda: transformed(1, "axis = 1, onesided = 1", 12),
+    "dft_inverse_longer": lambda: transformed(2, "axis = 1, inverse = 1", 16),
+    "dft_shorter": lambda: transformed(2, "onesided = 0", 7, 20),
+    "stft": spectrogram,
     "loop": lambda: looped("Identity(go)"),
     "loop_until": lambda: looped("Less(i, last)"),
     "loop_while": lambda: looped("Less(total, limit)"),

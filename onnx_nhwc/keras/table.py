@@ -25,6 +25,7 @@ from onnx_nhwc.keras import (
     selection,
     sequences,
     shaping,
+    spectra,
 )
 from onnx_nhwc.keras import elementwise as e
 from onnx_nhwc.keras import reduction as r
@@ -158,6 +159,8 @@ OPERATORS: dict[str, Callable[[Call], Any]] = {
     "MatMul": linear.matmul,
     "Gemm": linear.gemm,
     "Einsum": linear.einsum,
+    "DFT": spectra.dft,
+    "STFT": spectra.stft,
     # Images.
     "Conv": convolution.conv,
     "ConvInteger": convolution.conv_integer,
