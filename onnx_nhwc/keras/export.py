@@ -16,13 +16,13 @@ from typing import Any
 
 import keras
 import numpy as np
-import onnx
 import onnx_ir as ir
 from keras import layers, ops
 
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call, dtype_name, literal, small
 from onnx_nhwc.keras.dynamic import Sizes
+from onnx_nhwc.keras.folding import fold
 from onnx_nhwc.keras.images import Images
 from onnx_nhwc.keras.names import Names, io_name
 from onnx_nhwc.keras.table import CHANNELS_FIRST, OPERATORS
@@ -63,9 +63,7 @@ class Exporter:
         channels_first: Are images channels first?
     """
 
-    def __init__(
-        self, model: ir.Model, parameters: frozenset[str], *, channels_first: bool = False
-    ) -> None:
+    def __init__(self, model: ir.Model, parameters: frozenset[str], *, channels_first: bool = False) -> None:
         self.model = model
         self.channels_first = channels_first
         self.parameters = parameters
@@ -270,7 +268,7 @@ class Exporter:
         facts = [self.fact(v) for v in call.values if v is not None and v.name]
         if self._foldable(node, facts):
             with suppress(Exception):  # onnx's reference lacks some operators of some opsets
-                return self._fold(node, call)
+                return fold(node, self.fact)
         if mapping is None:
             raise UnsupportedError("there is no mapping for this operator")
         if call.on_images and call.images.first and node.op_type not in CHANNELS_FIRST:
@@ -351,29 +349,6 @@ class Exporter:
             and not re.search("Sequence|Optional", node.op_type)
             and all(isinstance(fact, Constant) for fact in facts)
         )
-
-    def _fold(self, node: ir.Node, call: Call) -> list[Any]:
-        """Compute a node of constants now."""
-        from onnx.reference import ReferenceEvaluator
-
-        names = [value.name if value is not None else "" for value in node.inputs]
-        constants = {str(v.name): self.fact(v) for v in node.inputs if v is not None and v.name}
-        arrays = {name: np.asarray(fact.array) for name, fact in constants.items()}
-        proto = ir.to_proto(node)
-        infos = [
-            onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
-            for name, a in arrays.items()
-        ]
-        outputs = [v.name or "" for v in node.outputs]
-        results = [onnx.ValueInfoProto(name=name) for name in outputs if name]
-        graph = onnx.helper.make_graph([proto], "node", infos, results)
-        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", call.opset)])
-        found = iter(ReferenceEvaluator(model).run(None, arrays))
-        source = next((fact for fact in constants.values() if fact.trainable), None)
-        name = source.name if source is not None else next(iter(names), "")
-        return [
-            Constant.of(next(found), str(name), source is not None) if output else None for output in outputs
-        ]
 
     # --- inputs, outputs, names --------------------------------------------------------------
 
