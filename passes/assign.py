@@ -100,6 +100,8 @@ class _Chooser:
             same = self.flow.relation(node).identity
             if all(self._moves_nothing(node, order) for order, _ in labels):
                 return [0 if order == same else 1 for order, _ in labels]
+        if self.flow.relation(node).optional:
+            return [int(self.flow.relation(node).is_last(order)) for order, _ in labels]
         return [0 if image else 1 for _, image in labels]
 
     def _moves_nothing(self, node: Operation, order: Arrangement) -> bool:
@@ -120,10 +122,16 @@ class _Chooser:
         labels = [
             (order, image)
             for order, image in self.carried.labels[node].items()
-            if relation.native is None or relation.is_last(order) == self.target.native
+            if relation.native is None or self._runs(relation, relation.is_last(order))
             if self._keys_exist(node, relation, order)
         ]
         return labels or [(relation.identity, False)]
+
+    def _runs(self, relation: Relation, native: bool) -> bool:
+        """Whether a node with a native order may run in it, or else in the source's."""
+        if relation.optional:
+            return native or not self.target.batch_first
+        return native == self.target.native
 
     def _keys_exist(self, node: Operation, relation: Relation, order: Arrangement) -> bool:
         ports = [(v, relation.inputs[i]) for i, v in enumerate(node.inputs) if v is not None and v.name]

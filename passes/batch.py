@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 
-import numpy as np
 import onnx_ir as ir
 
 from . import graph as g
@@ -31,7 +30,6 @@ NAME = "batch"
 _ANY_LENGTH = 2**31 - 1
 _RECURRENT = {"LSTM": (1, 2, 1, 1), "GRU": (1, 2, 1), "RNN": (1, 2, 1)}
 """The batch axis of a recurrent node's input, then of its outputs (time first)."""
-_COPIES = {"Expand", "Reshape", "Unsqueeze", "Slice", "Gather", "Identity"}
 _BESIDE = {"GridSample"}
 """Operators whose other operands, too, have a sample per entry of axis 0."""
 
@@ -174,7 +172,7 @@ class _Proof:
             state = g.input_at(node, index)
             if state is None or state in self.places:
                 continue
-            if not _is_zero(state):
+            if not g.is_zero(state):
                 raise _BoundError(f"{g.describe(node)} begins with a state for one sample")
             g.set_input(node, index, None)
         if g.input_at(node, 4) is not None:
@@ -381,22 +379,3 @@ def _landing(sizes: list[int], place: int, target: list[int], node: ir.Node) -> 
     if not possible:
         raise _BoundError(f"{g.describe(node)} puts other axes around the batch")
     return place if place in possible else possible[0]
-
-
-def _is_zero(value: ir.Value) -> bool:
-    """Is a value zero everywhere: a constant, or what is filled with zeros?"""
-    tensor = g.constant(value)
-    if tensor is not None:
-        return not np.any(tensor.numpy())
-    node = value.producer()
-    while node is not None and node.op_type in _COPIES:
-        source = node.inputs[0]
-        if source is None:
-            return False
-        if g.constant(source) is not None:
-            return _is_zero(source)
-        node = source.producer()
-    if node is None or node.op_type != "ConstantOfShape":
-        return False
-    fill = g.attribute(node, "value")
-    return fill is None or not np.any(fill.numpy())

@@ -81,6 +81,8 @@ def insists(relation: Relation) -> str:
     """What an operator insists on; empty if any layout serves."""
     if relation.barrier:
         return f"keeps the source's order: {relation.barrier}"
+    if relation.optional:
+        return "reads sequences time first or batch first"
     if relation.native is not None:
         return "has a fixed place for the channels"
     if relation.allows is not None:

@@ -15,6 +15,8 @@ import onnx_ir as ir
 from .layout import Dim
 
 STANDARD = ("", "ai.onnx")
+COPIES = {"Expand", "Reshape", "Unsqueeze", "Slice", "Gather", "Identity"}
+"""Operators whose result holds no other numbers than their first input."""
 
 
 class Named(Protocol):
@@ -62,6 +64,25 @@ def integers(value: ir.Value | None) -> list[int] | None:
     if tensor is None or not tensor.dtype.is_integer():
         return None
     return [int(v) for v in tensor.numpy().reshape(-1)]
+
+
+def is_zero(value: ir.Value) -> bool:
+    """Is a value zero everywhere: a constant, or what is filled with zeros?"""
+    tensor = constant(value)
+    if tensor is not None:
+        return not np.any(tensor.numpy())
+    node = value.producer()
+    while node is not None and node.op_type in COPIES:
+        source = node.inputs[0]
+        if source is None:
+            return False
+        if constant(source) is not None:
+            return is_zero(source)
+        node = source.producer()
+    if node is None or node.op_type != "ConstantOfShape":
+        return False
+    fill = attribute(node, "value")
+    return fill is None or not np.any(fill.numpy())
 
 
 def attribute(node: ir.Node, name: str, default: Any = None) -> Any:

@@ -31,6 +31,8 @@ class Target:
     channels_last: bool = True
     functions: bool = True
     keep_io: bool = False
+    batch_first: bool = False
+    """Whether recurrent operators run batch first only, as functions in either layout."""
     pins: Mapping[str, Pin] = field(default_factory=dict)
 
     @property
@@ -68,7 +70,11 @@ class Carrier:
         for node in self.flow.nodes:
             relation = self.flow.relation(node)
             self.labels[node] = {}
-            if relation.native is not None:
+            if relation.optional:
+                self._label(node, relation.identity, False)
+                if self.target.native or self.target.batch_first:
+                    self._label(node, arrangement(relation.native or ()), False)
+            elif relation.native is not None:
                 wanted = arrangement(relation.native)
                 first, last = relation.identity, wanted
                 own, other = (last, first) if self.target.channels_last else (first, last)

@@ -21,13 +21,15 @@ import onnx_ir as ir
 from . import graph as g
 from .layout import invert
 from .rules import RULES
-from .rules.relation import Letters
-from .rules.spatial import DOMAIN, Equation, SpatialRule, usual_inputs
+from .rules.recurrent import RecurrentRule
+from .rules.relation import Letters, Relation
+from .rules.spatial import DOMAIN, SpatialRule, usual_inputs
 
 VERSION = 1
 MIN_IR_VERSION = 8  # the first with model-local functions
+MAX_RECURRENT_INPUTS = 8
 NAME = re.compile(
-    r"(?P<op>[A-Za-z]+)(?P<spatial>[123])D(_(?P<given>\d+))?(to(?P<outputs>\d))?(_by(?P<groups>\d+))?"
+    r"(?P<op>[A-Za-z]+?)((?P<spatial>[123])D|BatchFirst)(_(?P<given>\d+))?(to(?P<outputs>\d))?(_by(?P<groups>\d+))?"
 )
 
 
@@ -55,30 +57,39 @@ def lower(model: ir.Model) -> None:
 def define(name: str, opsets: dict[str, int]) -> ir.Function:
     """The function that a name such as ``Conv2D`` stands for, at the given opset.
 
-    Raises ValueError if no spatial operator has this name.
+    Raises ValueError if no operator has a function of this name.
     """
     match = NAME.fullmatch(name)
     row = RULES.get(match["op"]) if match is not None else None
-    if match is None or not isinstance(row, SpatialRule):
-        raise ValueError(f"'{name}' is not a function of domain {DOMAIN}")
     opset = next(opsets[domain] for domain in g.STANDARD if domain in opsets)
-    rank = int(match["spatial"]) + 2
+    vectors: dict[int, int] = {}
+    if match is not None and isinstance(row, SpatialRule) and match["spatial"]:
+        equation = row.at(opset)
+        relation = equation.relation(int(match["spatial"]) + 2)
+        vectors = {i: len(port) for i, port in enumerate(equation.inputs) if port.startswith("*")}
+    elif match is not None and isinstance(row, RecurrentRule) and not match["spatial"]:
+        relation = row.relation(MAX_RECURRENT_INPUTS, int(match["outputs"] or 1))
+    else:
+        raise ValueError(f"'{name}' is not a function of domain {DOMAIN}")
     given = [int(i) for i in match["given"] or usual_inputs(match["op"])]
-    outputs = int(match["outputs"] or 1)
+    body = _Body(match["op"], relation, vectors, opset)
     if match["groups"]:
-        return _Body(match["op"], row.at(opset), rank, opset).group_normalization(name, int(match["groups"]))
-    return _Body(match["op"], row.at(opset), rank, opset).function(name, given, outputs)
+        return body.group_normalization(name, int(match["groups"]))
+    return body.function(name, given, int(match["outputs"] or 1))
 
 
 class _Body:
-    """The body of one function."""
+    """The body of one function.
 
-    def __init__(self, op_type: str, equation: Equation, rank: int, opset: int) -> None:
+    ``vectors`` says how many entries per axis the inputs have that are such lists: 1, or 2 halves.
+    """
+
+    def __init__(self, op_type: str, relation: Relation, vectors: dict[int, int], opset: int) -> None:
         self.op_type = op_type
-        self.equation = equation
-        self.rank = rank
+        self.relation = relation
+        self.vectors = vectors
+        self.rank = len(relation.inputs[0] or ())
         self.opset = opset
-        self.relation = equation.relation(rank)
         self.nodes: list[ir.Node] = []
 
     def group_normalization(self, name: str, groups: int) -> ir.Function:
@@ -153,7 +164,7 @@ class _Body:
                 {"perm": list(invert(self._perm(letters)))},
                 f"{value.name}_source",
             )
-        halves = len(self.equation.inputs[index]) if self.equation.inputs[index].startswith("*") else 0
+        halves = self.vectors.get(index, 0)
         if not halves:
             return value
         image = self.relation.inputs[0]
@@ -166,7 +177,9 @@ class _Body:
 
     def _to_native(self, index: int, value: ir.Value) -> ir.Value:
         letters = self.relation.outputs[index]
-        assert letters is not None
+        if letters is None:
+            value.name = f"y{index}"
+            return value
         return self._node("Transpose", [value], {"perm": list(self._perm(letters))}, f"y{index}")
 
     def _node(

@@ -38,6 +38,8 @@ class Options:
     io: str = "auto"
     layouts: Mapping[str, str | tuple[int, ...]] = field(default_factory=dict)
     shapes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
+    batch_first: bool = False
+    """Recurrent operators run batch first only: for exporters to what knows no other. No flag."""
 
     def __post_init__(self) -> None:
         pins = {name: pin if isinstance(pin, str) else tuple(pin) for name, pin in self.layouts.items()}
@@ -127,6 +129,7 @@ def _target(options: Options) -> Target:
         channels_last=options.to == "channels-last",
         functions=options.dialect == "functions",
         keep_io=options.io == "keep",
+        batch_first=options.batch_first,
         pins=options.layouts,
     )
 

@@ -10,6 +10,7 @@ import pytest
 
 from onnx_nhwc.passes.layout import Step, Transpose, invert
 from onnx_nhwc.passes.rules import RULES, axes, contraction, normalization, shaping, views
+from onnx_nhwc.passes.rules.recurrent import RecurrentRule
 from onnx_nhwc.passes.rules.relation import Relation, Rule, Site
 from onnx_nhwc.passes.rules.spatial import spatial
 from tests import cases
@@ -86,6 +87,13 @@ BREAKAGES = {
     "Conv's kernel is stored O,I": (
         _case("Conv", "nchw"),
         spatial("n c s, b a k, - -> n d s'"),
+    ),
+    "LSTM's directions come before its batch": (
+        _case("LSTM", "bidirectional"),
+        RecurrentRule(
+            lambda site: replace(RULES["RNN"].relate(site), outputs=((0, 2, 1, 4), None, None)),
+            RULES["LSTM"].rewrite,
+        ),
     ),
     "Transpose runs backwards": (
         _case("Transpose", "[0, 3, 1, 2]".replace("[", "(").replace("]", ")")),

@@ -8,6 +8,7 @@ import onnx
 
 from onnx_nhwc.keras.table import OPERATORS
 from onnx_nhwc.passes.rules import RULES
+from onnx_nhwc.passes.rules.recurrent import RecurrentRule
 from onnx_nhwc.passes.rules.spatial import SpatialRule
 
 __all__ = ["markdown"]
@@ -29,6 +30,8 @@ def _rule(name: str) -> str:
         return "the source's"
     if isinstance(rule, SpatialRule):
         return "the source's, channels last"
+    if isinstance(rule, RecurrentRule):
+        return "the source's, batch first"
     if rule.view is not None:
         return "any: it only renames axes"
     return "any" if rule.rewrite is not None or _is_elementwise(name) else "as its definition allows"
@@ -39,7 +42,10 @@ def _is_elementwise(name: str) -> bool:
 
 
 def _function(name: str) -> str:
-    return f"`{name}1D`, `2D`, `3D`" if isinstance(RULES.get(name), SpatialRule) else "as it is"
+    rule = RULES.get(name)
+    if isinstance(rule, RecurrentRule):
+        return f"as it is, `{name}BatchFirst`"
+    return f"`{name}1D`, `2D`, `3D`" if isinstance(rule, SpatialRule) else "as it is"
 
 
 def _keras(name: str) -> str:

@@ -28,6 +28,9 @@ def reshape(call: Call) -> Any:
     """Reshape, Flatten, and whatever else regroups axes."""
     x = call.tensor(0)
     known = _resolved(call) or call.exporter.shapes.shape(call.node.outputs[0])
+    regrouped = call.exporter.regrouped.get(call.value(0))
+    if known is not None and regrouped is not None and regrouped[0] == known:
+        return regrouped[1]
     target = _stated(call, x)
     if target is not None and sum(size is None for size in target) <= 1:
         sizes = tuple(-1 if size is None else size for size in target)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from . import axes, contraction, normalization, shaping, views
 from .elementwise import dropout, elementwise, like, on_first
+from .recurrent import recurrent
 from .relation import Relation, Rule, Site, barrier
 from .spatial import (
     convolved,
@@ -182,8 +183,11 @@ RULES: dict[str, Rule] = {
     "GridSample": spatial("n c s, - -> n c s'", alike=False),
     "RoiAlign": spatial("n c s, -, - -> m c s'", alike=False),
     "MaxRoiPool": spatial("n c s, - -> m c s'", alike=False),
+    # Recurrent: time first in the standard, batch first as functions.
+    "LSTM": recurrent(),
+    "GRU": recurrent(),
+    "RNN": recurrent(),
     # Fixed by their definition.
-    **fixed("LSTM", "GRU", "RNN", reason="a recurrent layer's axes are sequence, batch, feature"),
     **fixed(
         *("Attention", "RotaryEmbedding", "NonZero", "NonMaxSuppression", "EyeLike", "AffineGrid"),
         *("Col2Im", "STFT", "Range", "RandomNormal", "RandomNormalLike", "RandomUniform"),

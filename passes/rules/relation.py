@@ -71,7 +71,9 @@ class Relation:
     broadcast: frozenset[int] = frozenset()
     """Letters for which a port that lacks them needs a unit axis, as NumPy's broadcasting does."""
     native: Letters | None = None
-    """The channels-last order of a spatial operator: it runs in this or in the source's order only."""
+    """The order of a function (channels last, batch first): a node runs in this or the source's only."""
+    optional: bool = False
+    """Whether a node with a native order may run in the source's where the dialect has functions."""
     image: Letters = ()
     """The image's letters, if a spatial operator treats them alike: they may change places."""
     kernel: Letters = ()

@@ -150,9 +150,13 @@ def to_function(move: Move) -> None:
     for index, port in enumerate(_row(move).inputs):
         if port in ("*", "**") and move.site.has(index):
             permute_entries(move, index, move.x, halves=len(port))
-    if not move.native:
-        return
-    move.node.op_type = function_name(move)
+    if move.native:
+        call_function(move, f"{len(move.x.dims) - 2}D")
+
+
+def call_function(move: Move, form: str) -> None:
+    """Let the node call the function of its operator that has this form."""
+    move.node.op_type = function_name(move, form)
     move.node.domain = DOMAIN
     given = [value for index, value in enumerate(move.node.inputs) if move.site.has(index)]
     move.node.resize_inputs(len(given))
@@ -186,14 +190,14 @@ def _row(move: Move) -> Equation:
     return row.at(move.site.opset)
 
 
-def function_name(move: Move) -> str:
+def function_name(move: Move, form: str) -> str:
     """``Conv2D``; a node with other inputs or outputs than usual calls a function of its own."""
     given = "".join(str(i) for i in range(len(move.node.inputs)) if move.site.has(i))
     variant = "" if given == usual_inputs(move.node.op_type) else f"_{given}"
     outputs = "" if len(move.node.outputs) == 1 else f"to{len(move.node.outputs)}"
     groups = move.site.attribute("num_groups") if move.site.opset < 21 else None
     by = f"_by{groups}" if groups else ""  # before 21 the body spells the number of groups out
-    return f"{move.node.op_type}{len(move.x.dims) - 2}D{variant}{outputs}{by}"
+    return f"{move.node.op_type}{form}{variant}{outputs}{by}"
 
 
 def usual_inputs(op_type: str) -> str:
@@ -201,7 +205,8 @@ def usual_inputs(op_type: str) -> str:
     from . import RULES
 
     row = RULES[op_type]
-    assert isinstance(row, SpatialRule)
+    if not isinstance(row, SpatialRule):
+        return "0123"  # of a recurrent operator: no lengths, no states
     every = "".join(str(i) for i in range(len(row.equation.inputs)))
     return {"Resize": "02", "ConvInteger": "01"}.get(op_type, every)
 

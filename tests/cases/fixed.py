@@ -32,26 +32,7 @@ def between(
     return Case(op, text=text, weights=held, whole=True, fixed=True, **options)  # type: ignore[arg-type]
 
 
-def recurrent(op: str, gates: int) -> Case:
-    """An image read row by row: sequence 6, batch 2, features 24."""
-    return between(
-        op,
-        f"""t = Transpose<perm = [2, 0, 1, 3]>(c)
-        s = Reshape(t, sequence)
-        e, h = {op}<hidden_size = 4>(s, W, R)
-        p = Transpose<perm = [2, 3, 0, 1]>(e)
-        r = Relu(p)""",
-        "int64[3] sequence = {6, 2, 24}",
-        weights={"W": (1, 4 * gates, 24), "R": (1, 4 * gates, 4)},
-        kind="float[]",
-        tol=1e-5,
-    )
-
-
 CASES = [
-    recurrent("RNN", 1),
-    recurrent("GRU", 3),
-    recurrent("LSTM", 4),
     between("Attention", "e = Attention(c, c, c)\n r = Relu(e)", kind="float[]", tol=1e-5),
     between(
         "RotaryEmbedding",
