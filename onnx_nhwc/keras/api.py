@@ -11,14 +11,12 @@ from typing import Any
 
 import keras
 import onnx
-import onnx.inliner
 import onnx_ir as ir
 
 from onnx_nhwc import files
 from onnx_nhwc.keras.biases import attach_biases
+from onnx_nhwc.keras.definitions import expanded
 from onnx_nhwc.keras.export import Exporter
-from onnx_nhwc.keras.table import OPERATORS
-from onnx_nhwc.passes import graph as g
 from onnx_nhwc.passes.batch import Freed, free_batch
 from onnx_nhwc.passes.pipeline import Options, convert
 from onnx_nhwc.passes.summary import Summary
@@ -26,7 +24,6 @@ from onnx_nhwc.weights import to_proto
 
 __all__ = ["Exported", "export", "load", "to_keras"]
 
-_DEPTH = 4  # definitions that use operators that have definitions themselves
 Model = onnx.ModelProto | ir.Model | str | os.PathLike[str]
 
 
@@ -101,7 +98,7 @@ def export(
         progress: Is called with the name of each phase as it starts.
     """
     parameters = frozenset(model.graph.initializers)
-    model = _expanded(model)
+    model = expanded(model)
     attach_biases(model)
     batch = Freed()
     if free and not options.shapes:
@@ -112,42 +109,6 @@ def export(
     with _undisturbed():
         exporter = Exporter(model, parameters, channels_first=options.to == "channels-first")
         return Exported(exporter.run(), summary, batch)
-
-
-def _expanded(model: ir.Model) -> ir.Model:
-    """Write out what has no mapping of its own, but a definition by other operators."""
-    for _ in range(_DEPTH):
-        nodes = [n for n in model.graph.all_nodes() if _has_definition(n)]
-        if not nodes:
-            break
-        for node in nodes:
-            for name, attribute in _schema(node).attributes.items():
-                if name not in node.attributes and attribute.default_value.type:
-                    node.attributes[name] = ir.from_proto(attribute.default_value)
-        names = sorted({node.op_type for node in nodes})
-        proto = onnx.shape_inference.infer_shapes(to_proto(model))
-        try:
-            proto = onnx.inliner.inline_selected_functions(
-                proto, [("", name) for name in names], inline_schema_functions=True
-            )
-        except RuntimeError:  # it knows too little of the types; the nodes are reported instead
-            break
-        model = files.from_proto(proto)
-    return model
-
-
-def _schema(node: ir.Node) -> Any:
-    return onnx.defs.get_schema(node.op_type, g.opset_of(node))
-
-
-def _has_definition(node: ir.Node) -> bool:
-    if node.domain not in g.STANDARD or node.op_type in OPERATORS:
-        return False
-    try:
-        schema = _schema(node)
-    except onnx.defs.SchemaError:
-        return False
-    return bool(schema.has_function or schema.has_context_dependent_function)
 
 
 @contextmanager
