@@ -136,7 +136,7 @@ RULES: dict[str, Rule] = {
     "Pad": Rule(shaping.pad, shaping.move_pad),
     "Slice": Rule(shaping.slicing, shaping.move_slice),
     "CenterCropPad": Rule(shaping.center_crop_pad, shaping.move_center_crop_pad),
-    "Gather": Rule(shaping.gather, shaping.move_gather),
+    "Gather": Rule(shaping.gather, shaping.move_gather, view=views.gather),
     "GatherND": Rule(shaping.gather_nd),
     "ScatterND": Rule(shaping.scatter_nd),
     "OneHot": Rule(shaping.one_hot, shaping.move_one_hot),

@@ -7,6 +7,9 @@ goes where, the operator stays as it is, in the source's order.
 
 from __future__ import annotations
 
+import numpy as np
+
+from .. import graph as g
 from ..layout import ONE, Dim, Reshape, Shape, Step, Transpose, product
 from .relation import Relation, Site, barrier
 
@@ -76,6 +79,23 @@ def reshape(site: Site) -> list[Step] | None:
     ]
     resolved = resolve(product(shape), copied)
     return None if resolved is None else [Reshape(resolved)]
+
+
+def gather(site: Site) -> list[Step] | None:
+    """A Gather that picks all of its axis in order: so exporters write an as_strided that strides nothing.
+
+    before:  x[2, 6] - Gather<axis = 1>([[0, 1, 2], [3, 4, 5]]) - y[2, 2, 3]
+    after:   x - Reshape[2, 2, 3] - y
+
+    What picks in another order stays a Gather, which runs in any layout that holds the axis whole.
+    """
+    axis, shape, indices = site.axis(0), site.shape(0), g.constant(site.node.inputs[1])
+    size = shape[axis]
+    if indices is None or not size.static or indices.size != size.number:
+        return None
+    if not np.array_equal(indices.numpy().reshape(-1) % size.number, np.arange(size.number)):
+        return None
+    return [Reshape((*shape[:axis], *site.shape(1), *shape[axis + 1 :]))]
 
 
 def resolve(total: Dim, target: list[Dim]) -> Shape | None:

@@ -83,6 +83,22 @@ CASES = [
             ["$b", "$a", "$c", "$d"],
         )
     ],
+    *[
+        view(
+            "Gather",
+            f"v = Gather<axis = {axis}>(x, i)",
+            f"int64[{shape}] i = {{{indices}}}",
+            inputs=x,
+            since=since,
+        )
+        for axis, shape, indices, x, since in (
+            (1, "2,3", "0, 1, 2, 3, 4, 5", "float[$a,6,$b,$c] x", 7),
+            (0, "1,4,1", "0, 1, 2, 3", "float[4,$a,$b] x", 7),
+            (-1, "3,1,2", "0, 1, -4, 3, 4, -1", "float[$a,$b,6] x", 11),
+            (2, "1", "0", "float[$a,$b,1] x", 7),
+        )
+    ],
+    view("Gather", "v = Gather<axis = 1>(x, i)", "int64 i = {0}", inputs="float[$a,1,$b] x"),
     view("Reshape", "v = Reshape<allowzero = 1>(x, s)", "int64[2] s = {$a, -1}", since=14),
     view(
         "Reshape",
