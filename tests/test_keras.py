@@ -121,6 +121,15 @@ def test_a_batch_that_was_fixed_is_free() -> None:
         assert {tensor.shape[0] for tensor in model.inputs} == {None}
 
 
+@pytest.mark.parametrize("name", ["swin", "swinv2"])
+def test_a_batch_in_flat_storage_is_free(name: str) -> None:
+    """The dynamo exporter writes ``as_strided`` as a Gather of the flattened sample."""
+    case = by_name(f"torch/{name}.dynamo.static")
+    one = result(case.name)
+    assert one.batch.inputs == ("image",)
+    assert wrong(case, one, case.load()) == []
+
+
 # --------------------------------------------------------------------------- files and backends
 
 TRAVELLERS = [
