@@ -74,7 +74,7 @@ def _wanted(call: Call) -> tuple[list[float | None], list[Dim | None]]:
     index = 1 if old else 2
     stated = call.attribute("scales")
     if stated is not None and call.on_images:  # an attribute counts channels first, also in a function
-        stated = call.images.join(*stated[:2], stated[2:])
+        stated = call.images.join(stated[0], stated[1], stated[2:])
     if stated is None and call.has(index) and not (call.has(3) and _empty(call, index)):
         stated = [float(v) for v in call.array(index, "scales").reshape(-1)]
     if stated:
@@ -83,7 +83,7 @@ def _wanted(call: Call) -> tuple[list[float | None], list[Dim | None]]:
         return scales, targets
     sizes = call.sizes(3)
     if sizes is None:
-        sizes = tuple(Dim(int(v)) for v in call.array(3, "sizes").reshape(-1))
+        sizes = tuple(Dim(size) for size in call.integers("sizes", 3) or [])
     policy = call.attribute("keep_aspect_ratio_policy", "stretch")
     own = call.dims(0)
     if policy != "stretch":
