@@ -142,6 +142,36 @@ def test_zero_biases_stay_parameters() -> None:
     assert onnx_nhwc.convert_channels_first_to_last(model).count_params() == model.count_params()
 
 
+@pytest.mark.parametrize("order", ["channels_first", "channels_last"])
+def test_normalization_and_gelu(order: str) -> None:
+    """Numbers that a Normalization was adapted to are no trainable weights, and given ones no weights."""
+    axis = -1 if order == "channels_last" else 1
+    adapted = keras.layers.Normalization(axis=axis, name="adapted")
+    x = keras.Input(shape(order, 7, 9, 3))
+    y = keras.layers.Conv2D(3, 2, data_format=order)(adapted(x))
+    given = {"mean": [0.1, 0.2, 0.3], "variance": [1.0, 0.5, 3.0]}
+    y = keras.layers.Normalization(axis=axis, **given, name="given")(y)
+    model = keras.Model(x, keras.layers.Activation("gelu")(y))
+    adapted.set_weights([np.array([0.5, 0.2, 3]), np.array([0.5, 2, 0]), np.array(7)])
+    adapted.finalize_state()
+    convert = onnx_nhwc.convert_channels_last_to_first
+    if order == "channels_first":
+        convert = onnx_nhwc.convert_channels_first_to_last
+    result = convert(model)
+    images = np.random.default_rng(0).normal(size=(2, *x.shape[1:])).astype("float32")
+    there, back = ((0, 3, 1, 2), (0, 2, 3, 1)) if axis == -1 else ((0, 2, 3, 1), (0, 3, 1, 2))
+    actual = np.transpose(result.predict(np.transpose(images, there), verbose=0), back)
+    np.testing.assert_allclose(actual, model.predict(images, verbose=0), rtol=1e-4)
+    kept = [layer for layer in result.layers if isinstance(layer, keras.layers.Normalization)]
+    assert [layer.name for layer in kept] == ["adapted", "given"]
+    assert int(kept[0].count) == 7
+    assert result.count_params() == model.count_params()
+    assert len(result.trainable_weights) == len(model.trainable_weights)
+    again = keras.Model.from_config(result.get_config())
+    again.set_weights(result.get_weights())
+    assert [layer.name for layer in again.layers] == [layer.name for layer in result.layers]
+
+
 def test_the_model_itself_is_as_before() -> None:
     model = plain("channels_last")
     x = np.random.default_rng(0).normal(size=(1, 12, 14, 3)).astype("float32")

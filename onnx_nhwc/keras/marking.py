@@ -1,9 +1,10 @@
-"""Carries BatchNormalization through tf2onnx.
+"""Carries BatchNormalization and Normalization through tf2onnx.
 
-Keras traces it as a product and a sum, whose factors TensorFlow then folds into whatever is near.
-While a model is traced, every BatchNormalization is therefore replaced by one elementwise operation
-that TensorFlow cannot simplify and ONNX does not have, with the number of the layer in it. What
-arrives in ONNX is made a BatchNormalization, with the parameters of that layer, unchanged.
+Keras traces them as a product and a sum, whose factors TensorFlow then folds into whatever is near.
+While a model is traced, every such layer is therefore replaced by one elementwise operation that
+TensorFlow cannot simplify and ONNX does not have, with the number of the layer in it. What arrives in
+ONNX is made a BatchNormalization, with the parameters of that layer, unchanged. One that was a
+Normalization says so in its metadata.
 """
 
 from __future__ import annotations
@@ -16,21 +17,42 @@ import keras
 import numpy as np
 import onnx_ir as ir
 
+from onnx_nhwc.keras.operations import OPERATIONS
 from onnx_nhwc.passes.errors import ConversionError
 
-__all__ = ["DOMAIN", "handlers", "marked", "normalizations", "restore", "uncompiled"]
+__all__ = [
+    "COUNT",
+    "DOMAIN",
+    "NORMALIZATION",
+    "handlers",
+    "marked",
+    "normalizations",
+    "restore",
+    "uncompiled",
+]
 
 DOMAIN = "onnx_nhwc.marked"
 _MARK = "Polygamma"
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+NORMALIZATION = "onnx_nhwc.keras.normalization"
+"""Metadata of a node that is a Normalization: where its numbers are from, ``adapted`` or ``given``."""
+COUNT = "onnx_nhwc.keras.count"
+"""And the number of samples that it was adapted to."""
 _FIRST = 7_000_000  # nobody takes this derivative of the gamma function
 
 
 def normalizations(layers: Sequence[Any]) -> list[Any]:
     """Those of a model's layers that are carried through."""
-    return [
-        layer for layer in layers if type(layer).call is keras.layers.BatchNormalization.call and layer.built
-    ]
+    return [layer for layer in layers if layer.built and (_is_batch(layer) or _is_normalization(layer))]
+
+
+def _is_batch(layer: Any) -> bool:
+    return type(layer).call is keras.layers.BatchNormalization.call
+
+
+def _is_normalization(layer: Any) -> bool:
+    own = type(layer).call is keras.layers.Normalization.call
+    return own and not layer.invert and len(layer.axis) == 1 and layer.mean is not None
 
 
 @contextmanager
@@ -82,11 +104,11 @@ def _convolution(layer: Any) -> Any:
 def _leave_mark(layer: Any, number: int) -> Any:
     own = layer.call
 
-    def call(inputs: Any, training: Any = None, mask: Any = None) -> Any:
+    def call(inputs: Any, **given: Any) -> Any:
         import tensorflow as tf
 
-        if not tf.is_tensor(inputs) or (training and layer.trainable):
-            return own(inputs, training=training, mask=mask)
+        if not tf.is_tensor(inputs) or (given.get("training") and layer.trainable):
+            return own(inputs, **given)
         dtype = keras.backend.result_type(inputs.dtype, "float32")
         x = keras.ops.cast(inputs, dtype)
         y = tf.raw_ops.Polygamma(a=tf.constant(_FIRST + number, x.dtype), x=x)
@@ -96,8 +118,8 @@ def _leave_mark(layer: Any, number: int) -> Any:
 
 
 def handlers() -> dict[str, Any]:
-    """What tf2onnx is to do with a mark."""
-    return {_MARK: (_keep_mark, [])}
+    """What tf2onnx is to do with a mark, and with what it does not know."""
+    return {_MARK: (_keep_mark, []), **OPERATIONS}
 
 
 def _keep_mark(ctx: Any, node: Any, name: str, args: Any) -> None:
@@ -133,16 +155,8 @@ def _weights(model: ir.Model, layer: Any, node: ir.Node) -> list[ir.Value]:
     x = node.inputs[0]
     assert x is not None
     dtype = node.outputs[0].dtype or x.dtype or ir.DataType.FLOAT
-    size = int(layer.moving_mean.shape[0])
-    ones, zeros = np.ones(size), np.zeros(size)
-    arrays = {
-        ("gamma" if layer.scale else "absent_gamma"): layer.gamma if layer.scale else ones,
-        ("beta" if layer.center else "absent_beta"): layer.beta if layer.center else zeros,
-        "moving_mean": layer.moving_mean,
-        "moving_variance": layer.moving_variance,
-    }
     values = []
-    for part, array in arrays.items():
+    for part, array in _parameters(layer).items():
         name = f"{layer.path}/{part}"
         while name in model.graph.initializers:
             name += "_"
@@ -154,9 +168,28 @@ def _weights(model: ir.Model, layer: Any, node: ir.Node) -> list[ir.Value]:
     return values
 
 
+def _parameters(layer: Any) -> dict[str, Any]:
+    """By their names, in the order of the inputs of ONNX's BatchNormalization."""
+    if _is_normalization(layer):
+        mean, variance = (np.asarray(keras.ops.reshape(x, (-1,))) for x in (layer.mean, layer.variance))
+        names, scaled, shifted = ("mean", "variance"), False, False
+        variance = np.maximum(variance, keras.config.epsilon() ** 2)
+    else:
+        mean, variance = layer.moving_mean, layer.moving_variance
+        names, scaled, shifted = ("moving_mean", "moving_variance"), layer.scale, layer.center
+    size = int(mean.shape[0])
+    return {
+        ("gamma" if scaled else "absent_gamma"): layer.gamma if scaled else np.ones(size),
+        ("beta" if shifted else "absent_beta"): layer.beta if shifted else np.zeros(size),
+        names[0]: mean,
+        names[1]: variance,
+    }
+
+
 def _restore(node: ir.Node, layer: Any, weights: Sequence[ir.Value]) -> None:
-    rank = layer.input_spec.ndim
-    axis = layer.axis % rank
+    normalization = _is_normalization(layer)
+    rank = len(layer._build_input_shape) if normalization else layer.input_spec.ndim
+    axis = (layer.axis[0] if normalization else layer.axis) % rank
     rest = [a for a in range(rank) if a not in (0, axis)]
     there = [0, axis, *rest]
     back = sorted(range(rank), key=there.__getitem__)
@@ -173,9 +206,12 @@ def _restore(node: ir.Node, layer: Any, weights: Sequence[ir.Value]) -> None:
     value = node.inputs[0]
     if axis != 1 and rank > 1:
         value = add("Transpose", [value], perm=there)
-    attributes = {"epsilon": float(layer.epsilon), "momentum": float(layer.momentum)}
-    value = add("BatchNormalization", [value, *weights], **attributes)
+    epsilon, momentum = (0.0, 0.9) if normalization else (float(layer.epsilon), float(layer.momentum))
+    value = add("BatchNormalization", [value, *weights], epsilon=epsilon, momentum=momentum)
     new[-1].name = node.name
+    if normalization:
+        new[-1].metadata_props[NORMALIZATION] = "adapted" if layer.input_mean is None else "given"
+        new[-1].metadata_props[COUNT] = str(int(layer.count)) if layer.input_mean is None else "0"
     if axis != 1 and rank > 1:
         value = add("Transpose", [value], perm=back)
     graph, old = node.graph, node.outputs[0]

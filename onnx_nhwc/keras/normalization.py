@@ -9,6 +9,7 @@ from keras import layers, ops
 
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call
+from onnx_nhwc.keras.marking import COUNT, NORMALIZATION
 from onnx_nhwc.keras.values import UnsupportedError
 
 __all__ = [
@@ -35,6 +36,8 @@ def batch_normalization(call: Call) -> Any:
     if training or not _constants(call, 1, 2, 3, 4):
         return _batch_formula(call, epsilon, momentum, axis, bool(training))
     x = call.tensor(0)
+    if NORMALIZATION in call.node.metadata_props:
+        return _normalization(call, axis)(x)
     layer = call.layer(
         layers.BatchNormalization, 1, axis=axis, epsilon=epsilon, momentum=momentum,
         scale=not _absent(call, 1), center=not _absent(call, 2),
@@ -45,6 +48,31 @@ def batch_normalization(call: Call) -> Any:
         if getattr(layer, name) is not None:
             call.assign(getattr(layer, name), call.loader(i))
     return y
+
+
+def _normalization(call: Call, axis: int) -> Any:
+    """The layer that a BatchNormalization was before it came into ONNX (keras.marking)."""
+    metadata = call.node.metadata_props
+    if metadata[NORMALIZATION] == "given":
+        numbers = {"mean": call.array(3).tolist(), "variance": call.array(4).tolist()}
+        return call.layer(layers.Normalization, 1, axis=axis, **numbers)
+    layer = call.layer(layers.Normalization, 1, axis=axis)
+    layer.build(call.tensor(0).shape)
+    call.assign(layer.count, lambda: np.asarray(int(metadata[COUNT])))
+    call.assign(layer.adapt_mean, call.loader(3))
+    call.assign(_Last(layer, layer.adapt_variance), call.loader(4))
+    return layer
+
+
+class _Last:
+    """The variable of a Normalization that is set last: it computes with copies of them."""
+
+    def __init__(self, layer: Any, variable: Any) -> None:
+        self.layer, self.variable = layer, variable
+
+    def assign(self, value: Any) -> None:
+        self.variable.assign(value)
+        self.layer.finalize_state()
 
 
 def _absent(call: Call, index: int) -> bool:
