@@ -8,14 +8,15 @@ conditions on the source's.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
 from . import graph as g
+from .errors import UsageError
 from .flow import Flow, Operation, Use
-from .layout import ONE, Factor, Order, Shape, factors
+from .layout import ONE, Factor, Order, Shape, channels_last, factors, permuted
 from .rules.relation import Arrangement, Letters, Relation, arrangement, completions, extend, form
 
 MAX_LABELS = 8
@@ -84,9 +85,35 @@ class Carrier:
                 self.labels[node][relation.identity] = False
                 if relation.barrier or relation.allows is not None or None in relation.inputs[:1]:
                     self._queue.append((node, relation.identity))
+        self._settle()
+        self._offer_pins()
+        self._settle()
+
+    def channels_last(self, images: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:
+        """The channels-last layouts of a port, from what the images' nodes have offered it."""
+        return [p if self.target.channels_last else (p[0], *p[2:], p[1]) for p in images]
+
+    def _settle(self) -> None:
         while self._queue:
             node, order = self._queue.popleft()
             self._spread(node, order)
+
+    def _offer_pins(self) -> None:
+        """Offer what is stated of inputs and outputs; which axis is which, the images have said by now."""
+        graph = self.flow.model.graph
+        ports = [(value, self.inputs.get(value, {})) for value in graph.inputs]
+        ports += [(value, self.outputs.get(i, {})) for i, value in enumerate(graph.outputs)]
+        for value, images in ports:
+            pin, dims = self.target.pins.get(value.name or ""), self.flow.shape(value)
+            if pin is None or dims is None:
+                continue
+            perm = resolve_pin(value.name or "", pin, len(dims), self.channels_last(images))
+            view = self.flow.view(value)
+            order = view.to_root(permuted(dims, perm))
+            if order is not None and g.constant(view.root) is None:
+                whole = [Factor(axis, dims[axis], ONE) for axis in perm]
+                parts = tuple(view.parts_to_root(whole)) if view.only_transposes else None
+                self._offer(view.root, Offer(order, parts, False))
 
     def _label(self, node: Operation, order: Arrangement, image: bool) -> None:
         known = self.labels[node]
@@ -205,3 +232,30 @@ class Carrier:
             port = [p.letter for p in order if p.letter in (relation.inputs[0] or ())]
             if port == [p.letter for p in wanted if p.letter in (relation.inputs[0] or ())]:
                 self._label(node, order, False)
+
+
+def resolve_pin(name: str, pin: Pin, rank: int, images: list[tuple[int, ...]]) -> tuple[int, ...]:
+    """A stated layout as a permutation of the source's axes.
+
+    Letters speak of what the axes are. Which axis is which follows from the spatial operators that read
+    or write the value; where there are none, the source is taken to be channels first.
+
+    >>> resolve_pin("x", "NHWC", 4, [])
+    (0, 2, 3, 1)
+    """
+    if isinstance(pin, tuple):
+        if sorted(pin) != list(range(rank)):
+            raise UsageError(f"--layout {name}={','.join(map(str, pin))}: '{name}' has rank {rank}")
+        return pin
+    letters = pin.upper()
+    first = "NC" + "DHW"[5 - len(letters) :] if 3 <= len(letters) <= 5 else ""
+    first = "NCW" if len(letters) == 3 else first
+    if sorted(letters) != sorted(first):
+        raise UsageError(
+            f"--layout {name}={pin}: not a layout. Use NCHW, NHWC, NCW, NWC, NCDHW, NDHWC or 0,2,3,1"
+        )
+    if len(letters) != rank:
+        raise UsageError(f"--layout {name}={pin}: '{name}' has rank {rank}, not {len(letters)}")
+    last = images[0] if images else channels_last(rank)
+    axis_of = dict(zip(first[0] + first[2:] + "C", last, strict=True))
+    return tuple(axis_of[letter] for letter in letters)

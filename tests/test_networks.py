@@ -255,6 +255,16 @@ def test_pins_beat_the_policy(name: str, pins: dict[str, Any], io: str) -> None:
     agree(case, model, optimized=False)
 
 
+def test_operators_between_pins_follow_them() -> None:
+    """Where no operator wants a layout, the stated one is nobody's reason for a Transpose."""
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[N, 3, 4, 5] x) => (float[N, 3, 4, 5] y) { z = Relu(x) y = Softmax<axis = 1>(z) }"""
+    model, summary = converted(onnx.parser.parse_model(text), layouts={"x": "NHWC", "y": "NHWC"})
+    assert summary.transposes_after == 0
+    softmax = next(node for node in nodes(model.graph) if node.op_type == "Softmax")
+    assert onnx.helper.get_node_attr_value(softmax, "axis") == 3
+
+
 def test_a_difference_is_seen() -> None:
     """The comparison fails where two channels of the result change places."""
     case = by_name("torch/unet_transposed.ts.static")
