@@ -234,6 +234,31 @@ def spectrogram() -> tuple[onnx.ModelProto, Feeds]:
     return model(text, 18), {"x": floats(3, 500, 1), "z": floats(2, 300, 2)}
 
 
+def antialiased(mode: str, wanted: str, inside: int = 0) -> tuple[onnx.ModelProto, Feeds]:
+    text = f"""(float[2,3,9,10] x) => (float[2,3,h,w] y)
+        <float[4] scales = {{1.0, 1.0, 0.6, 0.37}}, int64[4] sizes = {{2, 3, 7, 4}}> {{
+        y = Resize <mode = "{mode}", antialias = 1, exclude_outside = {inside}> (x, {wanted})
+    }}"""
+    return model(text), {"x": floats(2, 3, 9, 10)}
+
+
+def declared(graph: str, **feeds: NDArray[Any]) -> tuple[onnx.ModelProto, Feeds]:
+    """A setting that is an input, where the declared sizes leave no choice."""
+    return model(graph), feeds
+
+
+def windows() -> tuple[onnx.ModelProto, Feeds]:
+    """A window of known size from a place that is computed, and one put down in zeros."""
+    text = """(float[7,9] x, int64[2] at, int64[4] pads) => (float[3,4] y, float[9,12] z)
+        <int64[2] steps = {1, 2}, int64[2] axes = {0, -1}, int64[2] far = {3, 8}> {
+        end = Add(at, far)
+        y = Slice(x, at, end, axes, steps)
+        z = Pad(x, pads)
+    }"""
+    feeds = {"x": floats(7, 9), "at": np.array([2, 1]), "pads": np.array([1, 0, 1, 3])}
+    return model(text), feeds
+
+
 CASES: dict[str, Callable[[], tuple[onnx.ModelProto, Feeds]]] = {
     "roi_align": lambda: regions("sampling_ratio = 2, spatial_scale = 0.5"),
     "roi_align_sizes": lambda: regions("sampling_ratio = 2", "n,3,h,w"),
@@ -251,6 +276,28 @@ CASES: dict[str, Callable[[], tuple[onnx.ModelProto, Feeds]]] = {
     "unique_columns": lambda: unique("sorted = 1, axis = -1", 2, 9),
     "unique_rows_unsorted": lambda: unique("sorted = 0, axis = 0", 9, 2),
     "non_zero_compress": picked,
+    "resize_antialias": lambda: antialiased("linear", ", scales"),
+    "resize_antialias_cubic": lambda: antialiased("cubic", ", , sizes"),
+    "resize_antialias_inside": lambda: antialiased("cubic", ", scales", 1),
+    "windows": windows,
+    "top_k_of_a_size": lambda: declared(
+        "(float[4,9] x, int64[1] k) => (float[4,3] y, int64[4,3] i) { y, i = TopK(x, k) }",
+        x=floats(4, 9),
+        k=np.array([3]),
+    ),
+    "axes_to_choose": lambda: declared(
+        """(float[3,3,5] x, int64[1] a, int64[1] b, int64 c)
+            => (float[3,5] y, float[3,1,5] z, float[1,3,3,5] w, float[3,3,5] v) {
+            y = ReduceSum <keepdims = 0> (x, a)
+            z = ReduceMax(x, a)
+            w = Unsqueeze(x, b)
+            v = CumSum(x, c)
+        }""",
+        x=floats(3, 3, 5),
+        a=np.array([1]),
+        b=np.array([0]),
+        c=np.array(-2),
+    ),
     "dft": lambda: transformed(1, "axis = 1, onesided = 1", 12),
     "dft_inverse_longer": lambda: transformed(2, "axis = 1, inverse = 1", 16),
     "dft_shorter": lambda: transformed(2, "onesided = 0", 7, 20),

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from keras import layers, ops
 
+from onnx_nhwc.keras.determined import determined
 from onnx_nhwc.keras.images import Images
 from onnx_nhwc.keras.values import Array, Constant, UnsupportedError
 from onnx_nhwc.passes import graph as g
@@ -146,6 +147,10 @@ class Call:
         dims = self.sizes(index)
         if dims is not None and all(dim.static for dim in dims):
             return [dim.number for dim in dims]
+        if self.constant(index) is None:
+            found = determined(self, name)
+            if found is not None:
+                return found
         return [int(v) for v in self.array(index, name).reshape(-1)]
 
     def sizes(self, index: int) -> tuple[Dim, ...] | None:

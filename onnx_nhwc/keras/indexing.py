@@ -140,10 +140,32 @@ def scatter_elements(call: Call) -> Any:
     return _scattered(call, x, places, ops.reshape(updates, (-1,)))
 
 
+def tensor_scatter(call: Call) -> Any:
+    """TensorScatter: a cache, with an update from a place of each sample's own on."""
+    past, update = call.tensor(0), call.tensor(1)
+    rank = len(past.shape)
+    axis = call.attribute("axis", -2) % rank
+    size, length = past.shape[axis], update.shape[axis]
+    if size is None or length is None:
+        raise UnsupportedError("it needs to know the sizes of the axis that it writes along")
+    along = tuple(-1 if i == axis else 1 for i in range(rank))
+    places: Any = np.arange(size, dtype=np.int32).reshape(along)
+    if call.has(2):
+        starts = ops.reshape(ops.cast(call.tensor(2), "int32"), (-1, *[1] * (rank - 1)))
+        places = ops.subtract(places, starts)
+    else:
+        places = plus(ops.cast(call.exporter.zero(), "int32"), places)
+    if call.attribute("mode", "linear") == "circular":
+        places = ops.mod(places, size)
+    inside = ops.logical_and(ops.greater_equal(places, 0), ops.less(places, length))
+    written = ops.take_along_axis(update, ops.clip(places, 0, length - 1), axis=axis)
+    return ops.where(inside, written, past)
+
+
 def one_hot(call: Call) -> Any:
     """OneHot; numbers outside of the range give no hot element."""
     x = call.tensor(0)
-    depth = int(call.array(1, "depth").reshape(-1)[0])
+    depth = (call.integers("depth", 1) or [0])[0]
     axis = call.attribute("axis", -1) % (len(x.shape) + 1)
     x = x if not is_float(x.dtype) else ops.cast(x, "int64")
     x = ops.where(ops.less(x, 0), plus(x, depth), x)

@@ -10,6 +10,7 @@ from keras import layers, ops
 
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call, is_float
+from onnx_nhwc.keras.determined import reduced
 from onnx_nhwc.keras.values import UnsupportedError
 
 Mapping = Callable[[Call], Any]
@@ -20,16 +21,36 @@ def reduce(function: Reduce, before: Callable[[Any], Any] | None = None,
            after: Callable[[Any], Any] | None = None) -> Mapping:  # fmt: skip
     """A reduction: ``after(function(before(x)))``; no axes are all of them, or none."""
 
-    def mapped(call: Call) -> Any:
+    def along(call: Call, axes: tuple[int, ...]) -> Any:
         x = call.tensor(0)
-        axes = _axes(call)
         keepdims = bool(call.attribute("keepdims", 1))
         value = before(x) if before is not None else x
         if axes != ():
             value = function(value, axis=axes, keepdims=keepdims)
         return after(value) if after is not None else value
 
+    def mapped(call: Call) -> Any:
+        choice = _choice(call)
+        if not choice:
+            return along(call, _axes(call))
+        wanted = ops.mod(ops.cast(call.tensor(1), "int32"), call.rank(0)) if len(choice) > 1 else None
+        y = along(call, choice[0])
+        for axes in choice[1:]:
+            named = [ops.any(ops.equal(wanted, axis)) for axis in axes]
+            y = ops.where(ops.all(ops.stack(named)), along(call, axes), y)
+        return y
+
     return mapped
+
+
+def _choice(call: Call) -> list[tuple[int, ...]]:
+    """The axes that are possible, if they are computed at run time."""
+    if not call.has(1) or call.constant(1) is not None or call.sizes(1) is not None:
+        return []
+    found = reduced(call)
+    plain = call.attribute("noop_with_empty_axes", 0)
+    every = tuple(range(call.rank(0)))
+    return [axes or (() if plain else every) for axes in found]
 
 
 def _axes(call: Call) -> tuple[int, ...]:
@@ -176,9 +197,8 @@ def _reversed(x: Any) -> Any:
 def cumulative(function: Reduce, neutral: float) -> Mapping:
     """CumSum, CumProd: from either end, with or without the element itself."""
 
-    def mapped(call: Call) -> Any:
+    def along(call: Call, axis: int) -> Any:
         x = call.tensor(0)
-        axis = int(call.array(1, "axis").reshape(())) % len(x.shape)
         reverse = call.attribute("reverse", 0)
         x = ops.flip(x, axis=axis) if reverse else x
         if call.attribute("exclusive", 0):
@@ -190,6 +210,16 @@ def cumulative(function: Reduce, neutral: float) -> Mapping:
             x = ops.pad(x[tuple(key)], pads, constant_values=value)
         y = function(x, axis=axis)
         return ops.flip(y, axis=axis) if reverse else y
+
+    def mapped(call: Call) -> Any:
+        rank = call.rank(0)
+        if call.constant(1) is not None or rank == 1:
+            return along(call, (call.integers("axis", 1) or [0])[0] % rank)
+        wanted = ops.mod(ops.reshape(call.tensor(1), ()), rank)
+        y = along(call, 0)
+        for axis in range(1, rank):
+            y = ops.where(ops.equal(wanted, axis), along(call, axis), y)
+        return y
 
     return mapped
 

@@ -15,6 +15,7 @@ from keras import layers, ops
 
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call
+from onnx_nhwc.keras.determined import result
 from onnx_nhwc.keras.values import UnsupportedError
 from onnx_nhwc.passes.layout import ONE, Dim, product
 from onnx_nhwc.passes.rules.views import resolve
@@ -177,7 +178,9 @@ def squeeze(call: Call) -> Any:
 
 
 def unsqueeze(call: Call) -> Any:
-    x = call.tensor(0)
+    x, after = call.tensor(0), result(call)
+    if "axes" not in call.node.attributes and call.constant(1) is None and after is not None:
+        return ops.reshape(x, after)
     axes = call.integers("axes", 1) or []
     rank = len(x.shape) + len(axes)
     for axis in sorted(axis % rank for axis in axes):

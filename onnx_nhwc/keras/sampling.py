@@ -17,7 +17,7 @@ __all__ = ["affine_grid", "grid_sample", "read"]
 
 def affine_grid(call: Call) -> Any:
     """AffineGrid: the regular grid, times theta."""
-    _, _, *sizes = (int(v) for v in call.array(1, "size").reshape(-1))
+    _, _, *sizes = call.integers("size", 1) or []
     theta = call.tensor(0)
     corners = bool(call.attribute("align_corners", 0))
     lines = []

@@ -9,12 +9,14 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call, is_float
+from onnx_nhwc.keras.determined import padded, result, sliced
 from onnx_nhwc.keras.images import Images
 from onnx_nhwc.keras.padding import pad_image
 from onnx_nhwc.keras.reshaping import add_zeros
 from onnx_nhwc.keras.values import Array, Constant, UnsupportedError
-from onnx_nhwc.passes.layout import ONE
+from onnx_nhwc.passes.layout import ONE, Dim
 
 _FAR = 2**31 - 1
 
@@ -59,6 +61,8 @@ def split(call: Call) -> Any:
 
 def slice_(call: Call) -> Any:
     """Slice; against the axis by flipping it first, which all backends can."""
+    if "starts" not in call.node.attributes and _computed(call, 1, 2, 3, 4):
+        return sliced(call)
     x = call.tensor(0)
     rank = len(x.shape)
     starts, ends = _bounds(call, "starts", 1), _bounds(call, "ends", 2)
@@ -84,6 +88,11 @@ def slice_(call: Call) -> Any:
     if all(part == slice(None) for part in key):
         return x
     return x[tuple(key)]
+
+
+def _computed(call: Call, *indices: int) -> bool:
+    """Is one of these inputs known at run time only?"""
+    return any(call.has(i) and call.sizes(i) is None and call.constant(i) is None for i in indices)
 
 
 def _forward(call: Call, axis: int, start: int | None, end: int | None, step: int, size: int | None) -> slice:
@@ -131,6 +140,8 @@ def tile(call: Call) -> Any:
 
 def pad(call: Call) -> Any:
     """Pad in every mode; negative pads cut."""
+    if call.opset >= 11 and _computed(call, 1, 2, 3):
+        return padded(call)
     x = call.tensor(0)
     rank = len(x.shape)
     flat = call.integers("pads", 1) or call.integers("paddings", None) or []
@@ -238,6 +249,9 @@ def size(call: Call) -> Any:
 
 def constant_of_shape(call: Call) -> Any:
     dims = call.sizes(0)
+    after = result(call) if dims is None else None
+    if after is not None:
+        dims = tuple(Dim(size) for size in after)
     if dims is None:
         raise UnsupportedError("its result's sizes are computed at run time")
     tensor = call.attribute("value")
@@ -247,14 +261,17 @@ def constant_of_shape(call: Call) -> Any:
 
 
 def range_(call: Call) -> Any:
-    """Range from constants, or from 0 by 1 to a size."""
+    """Range from constants, from 0 by 1 to a size, or of a size that is declared."""
     ends = call.sizes(1)
-    start, step = call.array(0, "start"), call.array(2, "delta")
-    if ends is None:
-        raise UnsupportedError("its end is computed at run time")
-    if start.reshape(()) != 0 or step.reshape(()) != 1:
-        raise UnsupportedError("its end is computed at run time, and it does not count from 0 by 1")
-    return ops.cast(call.exporter.sizes.range(ends[0]), call.out_dtype())
+    start, step, after = call.constant(0), call.constant(2), result(call)
+    plain = start is not None and step is not None and start.array.item() == 0 and step.array.item() == 1
+    if ends is not None and plain:
+        return ops.cast(call.exporter.sizes.range(ends[0]), call.out_dtype())
+    if after is None:
+        more = "" if plain else ", and it does not count from 0 by 1"
+        raise UnsupportedError(f"its end is computed at run time{more}")
+    first, by = (ops.reshape(call.tensor(i), ()) for i in (0, 2))
+    return plus(ops.multiply(np.arange(after[0]).astype(call.out_dtype()), by), first)
 
 
 def depth_to_space(call: Call) -> Any:

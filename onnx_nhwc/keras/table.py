@@ -145,6 +145,7 @@ OPERATORS: dict[str, Callable[[Call], Any]] = {
     "Scatter": indexing.scatter_elements,
     "ScatterElements": indexing.scatter_elements,
     "ScatterND": indexing.scatter_nd,
+    "TensorScatter": indexing.tensor_scatter,
     "OneHot": indexing.one_hot,
     "Trilu": indexing.trilu,
     "EyeLike": indexing.eye_like,

@@ -122,19 +122,21 @@ def _cubic(x: Array, size: int, mode: Mode) -> tuple[Array, Array]:
 
 
 def _antialiased(x: Array, axis: Axis, mode: Mode) -> tuple[Array, Array]:
-    """The filter widened by the scale, over what lies inside."""
+    """The filter widened by the scale; what lies outside counts as the border, or not at all."""
     scale = axis.scale
     support = (1 if mode.kind == "linear" else 2) / scale
     centre = x.astype(np.float64) + 0.5
-    first = np.maximum(np.floor(centre - support + 0.5), 0).astype(int)
-    last = np.minimum(np.floor(centre + support + 0.5), axis.size).astype(int)
+    first = np.floor(centre - support + 0.5).astype(int)
+    last = np.floor(centre + support + 0.5).astype(int)
     count = int((last - first).max())
     places = first[None] + np.arange(count)[:, None]
     t = (places - centre + 0.5) * scale
     weights = np.maximum(1 - np.abs(t), 0) if mode.kind == "linear" else _cubic_weight(t, mode.cubic)
     weights = np.where(places < last, weights, 0.0)
+    if mode.exclude_outside:
+        weights = np.where((places < 0) | (places >= axis.size), 0.0, weights)
     weights = weights / weights.sum(axis=0)
-    return np.minimum(places, axis.size - 1).astype(np.int32), weights
+    return np.clip(places, 0, axis.size - 1).astype(np.int32), weights
 
 
 __all__ += ["Mode", "original"]
