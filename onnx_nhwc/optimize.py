@@ -159,17 +159,20 @@ class _Progress:
 
 
 class _Warnings(warnings.catch_warnings):
-    """Prints warnings of layouts as one line each; all others stay as they are."""
+    """Prints this package's warnings as one line each; all others stay as they are."""
 
     def __enter__(self) -> None:
+        from onnx_nhwc.legacy.models import LegacyWarning
         from onnx_nhwc.passes.plausible import LayoutWarning
 
         super().__enter__()
-        warnings.simplefilter("always", LayoutWarning)
+        own = (LayoutWarning, LegacyWarning)
+        for category in own:
+            warnings.simplefilter("always", category)
         others = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
-            if issubclass(category, LayoutWarning):
+            if issubclass(category, own):
                 print(f"onnx-nhwc: warning: {message}", file=sys.stderr)
             else:
                 others(message, category, *where)

@@ -7,7 +7,7 @@ import os
 import random
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ import onnx_ir as ir
 from onnx_nhwc import files
 from onnx_nhwc.keras.layer_names import name_nodes
 from onnx_nhwc.keras.marking import DOMAIN, marked, normalizations, restore, uncompiled
+from onnx_nhwc.legacy.models import readable
+from onnx_nhwc.legacy.upgrade import HARD_SIGMOID
 from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError
 
 __all__ = ["END", "from_keras", "from_saved_model", "inputs_of", "quiet", "read", "traced"]
@@ -42,12 +44,19 @@ def read(path: Path) -> ir.Model:
     if path.is_dir():
         raise UsageError(f"'{path}' is not a file")
     _backend()
-    with quiet():
+    with readable(path) if path.suffix.lower() == ".h5" else nullcontext(path) as source, quiet():
         try:
-            model = keras.saving.load_model(path, compile=False)
+            model = keras.saving.load_model(source, _OBJECTS, compile=False)
         except Exception as error:  # Keras raises what it likes
             raise FileError(f"'{path}' cannot be read: {_line(error)}") from error
     return from_keras(model)
+
+
+def _hard_sigmoid(x: Any) -> Any:
+    return keras.ops.clip(x / 5 + 0.5, 0, 1)
+
+
+_OBJECTS = {HARD_SIGMOID: _hard_sigmoid}
 
 
 def from_keras(model: Any) -> ir.Model:

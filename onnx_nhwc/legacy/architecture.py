@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-__all__ = ["CLASSES", "Flat", "Image", "Layer", "Lost", "trace"]
+__all__ = ["CLASSES", "Flat", "Image", "Layer", "Lost", "name_of", "references", "skipped", "trace"]
 
 CLASSES = {
     "Convolution1D": "Conv1D",
@@ -151,22 +151,22 @@ class _Trace:
         layers: dict[str, Layer] = {}
         if model["class_name"] == "Sequential":
             return layers, self._sequential(model, layers, given)
-        entries = {_name(entry): entry for entry in children(model)}
+        entries = {name_of(entry): entry for entry in children(model)}
         values: dict[tuple[str, int], Value] = {}
-        starts = [item[0] for item in _references(model["config"].get("input_layers", []))]
+        starts = [item[0] for item in references(model["config"].get("input_layers", []))]
         for name, value in zip(starts, given or (), strict=False):
             values[name, 0] = value
             layers[name] = _layer(entries[name])
-        skipped = _skipped(model["config"])
+        first = skipped(model["config"])
         for name, entry in entries.items():  # Keras lists layers so that producers come first
             if name in layers:
                 continue
             layers[name] = _layer(entry)
-            calls = [_references(call) for call in entry.get("inbound_nodes", [])] or [[]]
+            calls = [references(call) for call in entry.get("inbound_nodes", [])] or [[]]
             for i, call in enumerate(calls):
                 inputs = [values.get(source, Lost(f"'{source[0]}' comes later")) for source in call]
-                values[name, i + skipped.get(name, 0)] = self._call(layers[name], entry, inputs)
-        ends = _references(model["config"].get("output_layers", []))
+                values[name, i + first.get(name, 0)] = self._call(layers[name], entry, inputs)
+        ends = references(model["config"].get("output_layers", []))
         return layers, values.get(ends[0]) if len(ends) == 1 else Lost("several outputs")
 
     def _sequential(
@@ -174,7 +174,7 @@ class _Trace:
     ) -> Value:
         value: Value = given[0] if given else None
         for i, entry in enumerate(children(model)):
-            layer = layers[_name(entry)] = _layer(entry)
+            layer = layers[name_of(entry)] = _layer(entry)
             inputs = [] if i == 0 and not given else [value]
             value = self._call(layer, entry, inputs)
         return value
@@ -305,7 +305,8 @@ def _step(value: Value) -> Value:
     return value
 
 
-def _name(entry: Mapping[str, Any]) -> str:
+def name_of(entry: Mapping[str, Any]) -> str:
+    """The name of a layer, by its entry in a model's configuration."""
     config = entry.get("config")
     inner = config.get("name") if isinstance(config, Mapping) else None
     return str(entry.get("name") or inner)
@@ -318,30 +319,30 @@ def _layer(entry: Mapping[str, Any]) -> Layer:
         kind, config = config["layer"]["class_name"], config["layer"].get("config", {})
     if isinstance(config, list):  # a Sequential of Keras 1
         config = {"list": config}
-    return Layer(_name(entry), CLASSES.get(kind, kind), config, wrapper)
+    return Layer(name_of(entry), CLASSES.get(kind, kind), config, wrapper)
 
 
-def _skipped(config: Mapping[str, Any]) -> dict[str, int]:
+def skipped(config: Mapping[str, Any]) -> dict[str, int]:
     """The number of the first call of each model within a model.
 
     It is 1 where Keras 2 counts the call that made that model, which is not in the file.
     """
-    pairs = _references([entry.get("inbound_nodes", []) for entry in config["layers"]])
-    pairs += _references(config.get("output_layers", []))
+    pairs = references([entry.get("inbound_nodes", []) for entry in config["layers"]])
+    pairs += references(config.get("output_layers", []))
     models = ("Model", "Functional", "Sequential")
-    inner = {_name(entry) for entry in config["layers"] if entry["class_name"] in models}
+    inner = {name_of(entry) for entry in config["layers"] if entry["class_name"] in models}
     return {name: min(i for other, i in pairs if other == name) for name, _ in pairs if name in inner}
 
 
-def _references(call: Any) -> list[tuple[str, int]]:
+def references(call: Any) -> list[tuple[str, int]]:
     """The (layer, call) pairs in one entry of ``inbound_nodes`` (or ``input_layers``)."""
     if isinstance(call, Mapping):
         history = call.get("config", {}).get("keras_history") if "class_name" in call else None
         if history:
             return [(history[0], history[1])]
-        return [pair for value in call.values() for pair in _references(value)]
+        return [pair for value in call.values() for pair in references(value)]
     if not isinstance(call, list | tuple):
         return []
     if len(call) >= 3 and isinstance(call[0], str) and all(isinstance(i, int) for i in call[1:3]):
         return [(call[0], call[1])]
-    return [pair for value in call for pair in _references(value)]
+    return [pair for value in call for pair in references(value)]

@@ -27,9 +27,10 @@ from onnx_nhwc.legacy.kernels import (
     reorder_image,
     rotate,
 )
+from onnx_nhwc.legacy.models import architecture_for
 from onnx_nhwc.passes.errors import ConversionError, UsageError
 
-__all__ = ["Converted", "convert_weights"]
+__all__ = ["Converted", "Job", "convert_weights"]
 
 Array = npt.NDArray[Any]
 
@@ -70,8 +71,8 @@ def convert_weights(
     after a Flatten follow it (and whatever else has one weight per feature or pixel).
 
     A ``dst`` that ends in ``.weights.h5`` is written as Keras 3 writes it, any other ``.h5`` as
-    Keras 2 does; ``load_weights`` of Keras 3 reads both. A file that holds a whole model of Keras 2
-    keeps it in a ``.h5`` that keeps its data format.
+    Keras 2 does; ``load_weights`` of Keras 3 reads both. A file that holds a whole model keeps it in
+    a ``.h5`` that keeps its data format, where ``load_model`` of Keras 3 reads it.
 
     Args:
         src: An HDF5 file of Keras 1 or 2, a whole model or weights alone.
@@ -104,21 +105,17 @@ def convert_weights(
     _check(dst, from_backend, to_backend, data_format, source_data_format)
     check_destination(dst)
     with opened(src) as file, staged(dst) as out:
-        job = _Job(file, to_backend, data_format, dict(flatten or {}), dict(classes or {}))
+        job = Job(file, to_backend, data_format, dict(flatten or {}), dict(classes or {}))
         job.flatten_stated = flatten is not None
-        job.version = (keras_version or file.keras_version or "1")[0]
+        job.version = (keras_version or file.version)[0]
         job.architecture = _architecture(file, config)
         job.prepare(from_backend, source_data_format)
         groups = (job.convert(group) for group in file.groups())
         if dst.name.endswith(".weights.h5"):
             write_keras3(out.path, keras3.places(groups, job.order(), job.layers, job.kind))
         else:
-            whole = None
-            if file.config is not None and job.version != "1" and not job.reorders:
-                whole = {**file.config, "backend": to_backend}
-            version = file.keras_version if job.version != "1" else None
-            said = {"backend": to_backend, "keras_version": version or "2.0.0"}
-            write_legacy(out.path, file, groups, said, whole)
+            whole = None if job.reorders else architecture_for(job)
+            write_legacy(out.path, file, groups, job.said(), whole)
         job.check_all_used()
         out.commit()
     return job.done
@@ -149,7 +146,7 @@ def _architecture(file: LegacyFile, given: Any) -> Mapping[str, Any] | None:
     return found
 
 
-class _Job:
+class Job:
     """One conversion."""
 
     def __init__(
@@ -201,6 +198,11 @@ class _Job:
                 f"'{self.file.path}' does not say which data format it has",
                 f"State it: source_data_format='{FIRST}' (--source-data-format {FIRST}).",
             )
+
+    def said(self) -> dict[str, str]:
+        """What the result says of itself."""
+        version = self.file.keras_version if self.version != "1" else None
+        return {"backend": self.to_backend, "keras_version": version or "2.0.0"}
 
     def _walk(self, data_format: str) -> Iterator[Layer]:
         assert self.architecture is not None

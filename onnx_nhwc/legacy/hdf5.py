@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from onnx_nhwc.legacy.upgrade import is_keras1
 from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError
 
 if TYPE_CHECKING:
@@ -51,6 +52,12 @@ class LegacyFile:
     config: Mapping[str, Any] | None
     names: Sequence[str]
     root: h5py.Group
+
+    @property
+    def version(self) -> str:
+        """The version that wrote it, as far as it can be told; files of Keras 1 often do not say."""
+        spoken = self.config is None or is_keras1(self.config)
+        return self.keras_version or ("1" if spoken else "2")
 
     def groups(self) -> Iterator[Group]:
         """Read layer by layer, so that only one is in memory."""
