@@ -16,8 +16,8 @@ import onnx_ir as ir
 from . import graph as g
 from .errors import UsageError
 from .flow import Flow, Operation, Use
-from .labels import Carrier, Target, resolve_pin
-from .layout import identity, permuted
+from .labels import Carrier, Pin, Target
+from .layout import channels_last, identity, permuted
 from .rules.relation import Arrangement, Letters, Relation, form
 from .solver import Problem, Solution, Tap, Value, solve
 
@@ -154,7 +154,8 @@ class _Chooser:
         same = tuple(range(len(dims)))
         pin = self.target.pins.get(value.name or "")
         if pin is not None:
-            return [resolve_pin(value.name or "", pin, len(dims), self.carried.channels_last(images))]
+            lasts = [p if self.target.channels_last else (p[0], *p[2:], p[1]) for p in images]
+            return [resolve_pin(value.name or "", pin, len(dims), lasts)]
         if self.target.keep_io or not images:
             return [same]
         if not self.target.functions or not self.target.channels_last:
@@ -168,7 +169,21 @@ class _Chooser:
                 continue
             taps = tuple(self._use_tap(use) for use in uses)
             values.append(Value(weight(self.flow, root), self._producer_tap(root), taps))
+            if self._gets_bias(root, uses):
+                values.append(Value(0, self._producer_tap(root), taps))
         return values
+
+    def _gets_bias(self, root: ir.Value, uses: list[Use]) -> bool:
+        """Whether a product's only reader adds a constant: at equal cost, no Transpose goes between."""
+        maker, reader = root.producer(), uses[0].node
+        return (
+            maker is not None
+            and maker.op_type == "MatMul"
+            and len(uses) == 1
+            and isinstance(reader, ir.Node)
+            and reader.op_type == "Add"
+            and any(g.constant(value) is not None for value in reader.inputs)
+        )
 
     def _producer_tap(self, root: ir.Value) -> Tap:
         maker = self.flow.producer(root)
@@ -214,4 +229,31 @@ def weight(flow: Flow, value: ir.Value) -> int:
     return int(min(total, 2**40))
 
 
-__all__ = ["Assignment", "Target", "assign", "weight"]
+def resolve_pin(name: str, pin: Pin, rank: int, images: list[tuple[int, ...]]) -> tuple[int, ...]:
+    """A stated layout as a permutation of the source's axes.
+
+    Letters speak of what the axes are. Which axis is which follows from the spatial operators that read
+    or write the value; where there are none, the source is taken to be channels first.
+
+    >>> resolve_pin("x", "NHWC", 4, [])
+    (0, 2, 3, 1)
+    """
+    if isinstance(pin, tuple):
+        if sorted(pin) != list(range(rank)):
+            raise UsageError(f"--layout {name}={','.join(map(str, pin))}: '{name}' has rank {rank}")
+        return pin
+    letters = pin.upper()
+    first = "NC" + "DHW"[5 - len(letters) :] if 3 <= len(letters) <= 5 else ""
+    first = "NCW" if len(letters) == 3 else first
+    if sorted(letters) != sorted(first):
+        raise UsageError(
+            f"--layout {name}={pin}: not a layout. Use NCHW, NHWC, NCW, NWC, NCDHW, NDHWC or 0,2,3,1"
+        )
+    if len(letters) != rank:
+        raise UsageError(f"--layout {name}={pin}: '{name}' has rank {rank}, not {len(letters)}")
+    last = images[0] if images else channels_last(rank)
+    axis_of = dict(zip(first[0] + first[2:] + "C", last, strict=True))
+    return tuple(axis_of[letter] for letter in letters)
+
+
+__all__ = ["Assignment", "Target", "assign", "resolve_pin", "weight"]

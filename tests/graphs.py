@@ -642,7 +642,7 @@ def shuffle(b: Builder, x: Value) -> Value | None:
 
 
 def lstm(b: Builder, x: Value) -> Value | None:
-    """A barrier."""
+    """Time first, or batch first as a function."""
     if x.rank != 3 or x.open[2] or min(x.shape) < 1:
         return None
     hidden = 2

@@ -20,6 +20,7 @@ from tests.keras_models import (
     run,
     transposes,
 )
+from tests.models.catalogue import by_name
 from tests.running import Session
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -136,6 +137,14 @@ def test_a_layer_computes_the_same_without_a_transpose(name: str, tmp_path: Path
         one.model.save(tmp_path / "model.keras")
         loaded = replace(one, model=keras.saving.load_model(tmp_path / "model.keras"))
         assert differences(one, session.names, expected, run(loaded, inputs, session.names)) == []
+
+
+def test_a_network_reads_as_it_was_written() -> None:
+    """Both directions in one layer, the bias in the Dense, and the one Transpose that the output wants."""
+    model = exported(by_name("torch/crnn.ts.batch").load()).model
+    end = ["Bidirectional", "Bidirectional", "Dense", "Transpose", "Identity"]
+    assert [type(op).__name__ for op in model.operations][-5:] == end
+    assert "letters" in [op.name for op in model.operations]
 
 
 def test_what_keras_lacks_is_refused() -> None:
