@@ -31,6 +31,9 @@ def if_(call: Call) -> Any:
 
 
 def _evaluated(call: Call, branch: ir.Graph) -> list[ir.Value]:
+    before = len(call.exporter.errors)
     for node in branch:
         call.exporter.evaluate(node)
+    if len(call.exporter.errors) > before:
+        raise UnsupportedError("its branch cannot be expressed")
     return list(branch.outputs)

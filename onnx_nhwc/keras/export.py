@@ -259,7 +259,7 @@ class Exporter:
             self.finish(node, self._map(node))
         except UnsupportedError as error:
             self._fail(node, str(error))
-        except (TypeError, ValueError, NotImplementedError, ArithmeticError) as error:
+        except (TypeError, ValueError, NotImplementedError, ArithmeticError, LookupError) as error:
             self._fail(node, f"Keras refuses it ({' '.join(str(error).split())[:200]})")
 
     def _map(self, node: ir.Node) -> list[Any]:

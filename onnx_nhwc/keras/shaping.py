@@ -230,8 +230,8 @@ def shape(call: Call) -> Any:
     """Shape: sizes that are known now, and sums of ones for the others."""
     dims = call.dims(0)
     part = slice(call.attribute("start", 0), call.attribute("end", None))
-    if not dims[part]:
-        return Constant.of(np.zeros(0, np.int64))
+    if all(dim.static for dim in dims[part]):
+        return Constant.of(np.array([dim.number for dim in dims[part]], np.int64))
     return call.exporter.sizes.vector(dims[part], "int64")
 
 
