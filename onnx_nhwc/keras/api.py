@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from onnx_nhwc import files
 from onnx_nhwc.keras.biases import attach_biases
 from onnx_nhwc.keras.definitions import expanded
 from onnx_nhwc.keras.export import Exporter
+from onnx_nhwc.keras.surroundings import untouched
 from onnx_nhwc.passes.batch import Freed, free_batch
 from onnx_nhwc.passes.pipeline import Options, convert
 from onnx_nhwc.passes.summary import Summary
@@ -116,14 +116,14 @@ def _undisturbed() -> Iterator[None]:
     """Let no global setting reach the result, and leave all of them as they were."""
     settings = keras.config
     layout, floatx = settings.image_data_format(), settings.floatx()
-    policy, state = settings.dtype_policy(), random.getstate()
+    policy = settings.dtype_policy()
     try:
         settings.set_floatx("float32")
         settings.set_dtype_policy("float32")
         settings.set_image_data_format("channels_last")
-        yield
+        with untouched():
+            yield
     finally:
         settings.set_floatx(floatx)
         settings.set_dtype_policy(policy)
         settings.set_image_data_format(layout)
-        random.setstate(state)
