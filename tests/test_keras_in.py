@@ -128,6 +128,27 @@ def test_channels_first_becomes_channels_last(build: Build) -> None:
     assert not any("ranspose" in type(x).__name__ and "Conv" not in type(x).__name__ for x in result.layers)
 
 
+@pytest.mark.parametrize("build", BUILDS)
+def test_channels_last_becomes_channels_first_and_back(build: Build) -> None:
+    last = randomised(build("channels_last"))
+    first = onnx_nhwc.convert_channels_last_to_first(last)
+    again = onnx_nhwc.convert_channels_first_to_last(first)
+    rng = np.random.default_rng(2)
+    feeds = [rng.normal(size=(2, *x.shape[1:])).astype("float32") for x in last.inputs]
+    expected = keras.tree.flatten(last(feeds if len(feeds) > 1 else feeds[0]))
+    turned = [to_first(feed) for feed in feeds]
+    for model, given, turn in ((first, turned, to_first), (again, feeds, lambda x: x)):
+        assert [tuple(x.shape[1:]) for x in model.inputs] == [x.shape[1:] for x in given]
+        actual = keras.tree.flatten(model(given if len(given) > 1 else given[0]))
+        for a, b in zip(expected, actual, strict=True):
+            np.testing.assert_allclose(b, turn(np.asarray(a)), rtol=1e-4, atol=1e-4)
+        assert model.count_params() == last.count_params()
+    layers = [layer for layer in first.layers if hasattr(layer, "data_format")]
+    assert {layer.data_format for layer in layers} <= {"channels_first"}
+    axes = [layer.axis for layer in first.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert set(axes) <= {1}
+
+
 @pytest.mark.parametrize("order", ["channels_first", "channels_last"])
 def test_onnx_keeps_names_and_normalisations(order: str) -> None:
     model = plain(order)

@@ -9,7 +9,7 @@ from keras import layers, ops
 
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call
-from onnx_nhwc.keras.marking import COUNT, NORMALIZATION
+from onnx_nhwc.keras.form_writer import COUNT, NORMALIZATION
 from onnx_nhwc.keras.values import UnsupportedError
 
 __all__ = [

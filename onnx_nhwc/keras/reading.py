@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from onnx_nhwc import files
 from onnx_nhwc.keras.layer_names import name_nodes
-from onnx_nhwc.keras.marking import DOMAIN, marked, normalizations, restore, uncompiled
+from onnx_nhwc.keras.marking import DOMAIN, marked, restore
 from onnx_nhwc.legacy.models import readable
 from onnx_nhwc.legacy.upgrade import HARD_SIGMOID
 from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError
@@ -84,7 +84,6 @@ def traced(model: Any) -> tuple[ir.Model, Any]:
         with quiet():
             model(keras.Input(batch_shape=inputs[0][1], dtype=inputs[0][2]))
     layers = list(model._flatten_layers(include_self=False))
-    batches = normalizations(layers)
     ends: list[Any] = []
 
     def call(*tensors: Any) -> dict[str, Any]:
@@ -92,9 +91,9 @@ def traced(model: Any) -> tuple[ir.Model, Any]:
         ends.append(keras.tree.map_structure(lambda _: 0, results))
         return _numbered(keras.tree.flatten(results))
 
-    with quiet(), marked(batches), uncompiled(layers):
+    with quiet(), marked(layers) as marks:
         result = _convert(call, [(shape, dtype) for _, shape, dtype in inputs], model.name)
-    restore(result, batches)
+    restore(result, marks)
     _refuse_unknown(result)
     name_nodes(result, layers)
     _rename(
