@@ -10,11 +10,15 @@ two orders: ``s``, the product of the other axes, follows from the number of row
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-__all__ = ["CLASSES", "Flat", "Image", "Layer", "Lost", "name_of", "references", "skipped", "trace"]
+from onnx_nhwc.legacy.values import Built, Flat, Free, Image, Layer, Lost, Shaped, Value
+
+__all__ = ["CHANNELS", "CLASSES", "name_of", "references", "skipped", "trace"]
 
 CLASSES = {
     "Convolution1D": "Conv1D",
@@ -54,76 +58,9 @@ PIXELS = {
 }
 """Layers that change the spatial axes of an image only, and leave any other value alone."""
 
+RECURRENT = ("LSTM", "GRU", "SimpleRNN")
+
 JOINS = {"Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Merge"}
-
-
-@dataclass(frozen=True)
-class Image:
-    """A value with a channel axis."""
-
-    channels: int | None
-    data_format: str
-    rank: int  # with the batch; 0 if it is not known
-
-
-@dataclass(frozen=True)
-class Flat:
-    """The features of a flattened image, in the order of its data format."""
-
-    channels: int
-    data_format: str
-
-
-@dataclass(frozen=True)
-class Lost:
-    """A value whose axes could not be followed, and why.
-
-    ``made`` is true of what a Reshape makes out of features: an image, if a convolution reads it.
-    """
-
-    reason: str
-    made: bool = False
-
-
-@dataclass(frozen=True)
-class Shaped:
-    """An input, of which nothing says yet which axis is which."""
-
-    shape: tuple[int | None, ...]
-
-
-Value = Image | Flat | Lost | Shaped | None  # None: it has nothing to do with an image
-
-
-@dataclass
-class Layer:
-    """A layer of the architecture.
-
-    Attributes:
-        kind: Its class, by the name that Keras 2 gave it; of a wrapper, that of the wrapped layer.
-        config: Its configuration; of a wrapper, that of the wrapped layer.
-        wrapper: The class of its wrapper, if it has one.
-        data_format: Its data format, empty if it has none.
-        inputs: What it is called on, call by call.
-        children: The layers of a model within the model.
-    """
-
-    name: str
-    kind: str
-    config: Mapping[str, Any]
-    wrapper: str = ""
-    inputs: list[Value] = field(default_factory=list)
-    children: dict[str, Layer] = field(default_factory=dict)
-
-    @property
-    def data_format(self) -> str:
-        given = self.config.get("data_format") or self.config.get("dim_ordering") or ""
-        return {"th": "channels_first", "tf": "channels_last"}.get(given, str(given))
-
-    def walk(self) -> Iterator[Layer]:
-        yield self
-        for child in self.children.values():
-            yield from child.walk()
 
 
 def trace(model: Mapping[str, Any], data_format: str) -> dict[str, Layer]:
@@ -150,7 +87,7 @@ class _Trace:
         """Walk one model that is called on ``given``; None: on what its inputs declare."""
         layers: dict[str, Layer] = {}
         if model["class_name"] == "Sequential":
-            return layers, self._sequential(model, layers, given)
+            return layers, _bound(self._sequential(model, layers, given))
         entries = {name_of(entry): entry for entry in children(model)}
         values: dict[tuple[str, int], Value] = {}
         starts = [item[0] for item in references(model["config"].get("input_layers", []))]
@@ -158,6 +95,8 @@ class _Trace:
             values[name, 0] = value
             layers[name] = _layer(entries[name])
         first = skipped(model["config"])
+        every = [entry.get("inbound_nodes", []) for entry in entries.values()]
+        uses = Counter(name for name, _ in references([every, model["config"].get("output_layers", [])]))
         for name, entry in entries.items():  # Keras lists layers so that producers come first
             if name in layers:
                 continue
@@ -165,9 +104,12 @@ class _Trace:
             calls = [references(call) for call in entry.get("inbound_nodes", [])] or [[]]
             for i, call in enumerate(calls):
                 inputs = [values.get(source, Lost(f"'{source[0]}' comes later")) for source in call]
-                values[name, i + first.get(name, 0)] = self._call(layers[name], entry, inputs)
+                value = self._call(layers[name], entry, inputs)
+                if uses[name] > 1 or len(calls) > 1:
+                    value = _bound(value)
+                values[name, i + first.get(name, 0)] = value
         ends = references(model["config"].get("output_layers", []))
-        return layers, values.get(ends[0]) if len(ends) == 1 else Lost("several outputs")
+        return layers, _bound(values.get(ends[0])) if len(ends) == 1 else Lost("several outputs")
 
     def _sequential(
         self, model: Mapping[str, Any], layers: dict[str, Layer], given: Sequence[Value] | None
@@ -186,6 +128,8 @@ class _Trace:
         if wrapped:
             inputs = [_step(value) for value in inputs]
         layer.inputs.append(inputs[0] if len(inputs) == 1 else _joined(layer, inputs))
+        if isinstance(layer.inputs[-1], Free):
+            layer.inputs[-1] = None
         if layer.kind in ("Sequential", "Functional"):
             inner = {"class_name": layer.kind, "config": layer.config}
             if layer.kind == "Sequential" and "layers" not in layer.config:
@@ -199,11 +143,19 @@ class _Trace:
 
     def _output(self, layer: Layer, value: Value) -> Value:
         kind, config = layer.kind, layer.config
+        if isinstance(value, Built) and (kind in CHANNELS or layer.data_format):
+            value = layer.inputs[-1] = _resolved(value, layer)
+        if isinstance(value, Free):
+            return _of_features(layer, value)
         if kind in CHANNELS:
             filters = config.get("filters", config.get("nb_filter"))
             return Image(filters, layer.data_format or "channels_last", _rank(kind))
         if kind in SAME:
             return value
+        if isinstance(value, Built):
+            if kind in RECURRENT:
+                return None
+            value = layer.inputs[-1] = Lost(f"Reshape '{value.name}' makes an image of features", made=True)
         if isinstance(value, Lost):
             return None if kind in ("Dense", "Embedding") else value
         if kind in ("DepthwiseConv2D", "DepthwiseConv1D"):
@@ -216,7 +168,7 @@ class _Trace:
             return _image(value, layer.data_format or "channels_last", _rank(kind))
         if kind in ("Flatten", "Reshape", "Permute", "Dense"):
             return self._reshaped(layer, value)
-        if kind.startswith("Global") or kind in ("LSTM", "GRU", "SimpleRNN", "Embedding"):
+        if kind.startswith("Global") or kind in (*RECURRENT, "Embedding"):
             return None
         if kind in ("RepeatVector",) and value is None:
             return None
@@ -228,7 +180,7 @@ class _Trace:
             if isinstance(value, Image) and value.data_format == "channels_last":
                 return replace(value, channels=layer.config.get("units"))
             many = isinstance(value, Image) or (isinstance(value, Shaped) and len(value.shape) > 3)
-            return Lost(f"Dense '{layer.name}' reads the last axis of an image") if many else None
+            return Lost(f"Dense '{layer.name}' reads the last axis of an image") if many else Free((layer,))
         flattens = kind == "Flatten" or len(layer.config.get("target_shape", (0, 0))) == 1
         if value is None or isinstance(value, Flat):
             if kind == "Flatten" or (flattens and isinstance(value, Flat)):
@@ -251,6 +203,45 @@ class _Trace:
         return Flat(image.channels, image.data_format)
 
 
+def _of_features(layer: Layer, value: Free) -> Value:
+    """What a layer makes of features whose order is free."""
+    if layer.kind in ("BatchNormalization", "PReLU", "LayerNormalization"):  # one weight per feature
+        return Free((*value.makers, layer))
+    if layer.kind in SAME or layer.kind == "Flatten":
+        return value
+    if layer.kind == "Dense":
+        return Free((layer,))
+    if layer.kind == "Reshape":
+        shape = layer.config.get("target_shape", ())
+        return value if len(shape) == 1 else Built(shape, value.makers, layer.name)
+    if layer.kind in CHANNELS or layer.kind == "Permute":
+        return Lost(f"{layer.kind} '{layer.name}' gives features the axes of an image", made=True)
+    return None
+
+
+def _resolved(value: Built, layer: Layer) -> Image | Lost:
+    """An image that was built of features, as ``layer`` reads it, which settles their order."""
+    data_format = layer.data_format or "channels_last"
+    if value.data_format not in ("", data_format):
+        return Lost(f"Reshape '{value.name}' makes an image of both data formats", made=True)
+    value.data_format = data_format
+    at = 0 if data_format == "channels_first" else -1
+    channels = value.shape[at]
+    if channels < 0:  # one size is -1, so that the negated product is that of the others
+        first = value.makers[0].config
+        channels = first.get("units", first.get("output_dim")) // -math.prod(value.shape)
+    for maker in value.makers:
+        maker.output = Flat(channels, data_format)
+    return Image(channels, data_format, len(value.shape) + 1)
+
+
+def _bound(value: Value) -> Value:
+    """A value that more than one layer reads, or one in another model: its order stays as it is."""
+    if isinstance(value, Built):
+        return Lost(f"Reshape '{value.name}' makes an image that is read elsewhere", made=True)
+    return None if isinstance(value, Free) else value
+
+
 def _image(value: Value, data_format: str, rank: int) -> Image:
     if isinstance(value, Image):
         return value
@@ -269,6 +260,10 @@ def _joined(layer: Layer, values: Sequence[Value]) -> Value:
     """The result of Add, Concatenate, Merge, ..."""
     joins = layer.kind == "Concatenate" or (layer.kind == "Merge" and layer.config.get("mode") == "concat")
     images = [value for value in values if isinstance(value, Image)]
+    for value in values:
+        if isinstance(value, Built) or (isinstance(value, Lost) and value.made):
+            return Lost(f"{layer.kind} '{layer.name}' joins images made of features", made=True)
+    values = [_bound(value) for value in values]
     if not joins:
         alike = all(value == values[0] for value in values)
         shaped = next((value for value in values if isinstance(value, Image | Flat)), None)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from onnx_nhwc.files import check_destination, staged
 from onnx_nhwc.legacy import keras3
-from onnx_nhwc.legacy.architecture import CHANNELS, CLASSES, Flat, Image, Layer, Lost, trace
+from onnx_nhwc.legacy.architecture import CHANNELS, CLASSES, trace
 from onnx_nhwc.legacy.classes import kind_by_name, kind_by_weights
 from onnx_nhwc.legacy.hdf5 import Group, LegacyFile, opened, write_keras3, write_legacy
 from onnx_nhwc.legacy.kernels import (
@@ -28,6 +28,7 @@ from onnx_nhwc.legacy.kernels import (
     rotate,
 )
 from onnx_nhwc.legacy.models import architecture_for
+from onnx_nhwc.legacy.values import Built, Flat, Image, Layer, Lost
 from onnx_nhwc.passes.errors import ConversionError, UsageError
 
 __all__ = ["Converted", "Job", "convert_weights"]
@@ -68,7 +69,8 @@ def convert_weights(
 
     Theano's convolution kernels are turned by 180 degrees; kernels in the order of Keras 1 are put
     into that of Keras 2 and 3; where ``data_format`` asks for another one, the rows of a Dense
-    after a Flatten follow it (and whatever else has one weight per feature or pixel).
+    after a Flatten follow it, the columns of one that a Reshape makes an image of, and whatever else
+    has one weight per feature or pixel.
 
     A ``dst`` that ends in ``.weights.h5`` is written as Keras 3 writes it, any other ``.h5`` as
     Keras 2 does; ``load_weights`` of Keras 3 reads both. A file that holds a whole model keeps it in
@@ -318,6 +320,12 @@ class Job:
             value = self._stated(name, weights[0].shape[0], node)
         elif isinstance(value, Flat) and self.flatten_stated:
             value = None
+        if layer is not None and layer.output is not None and layer.output.data_format != self.target:
+            done.append(f"what it makes reordered, {layer.output.channels} channels")
+            made = layer.output.channels
+            weights = [reorder_features(w.T, made, self.target).T for w in weights]
+        if isinstance(value, Built) and value.data_format:
+            value = Image(None, value.data_format, len(value.shape) + 1)
         if kind == "Dense":
             return self._dense(name, value, weights, node, done)
         if kind not in ("BatchNormalization", "PReLU", "LayerNormalization"):

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy.typing as npt
 
-from onnx_nhwc.legacy.architecture import Layer
 from onnx_nhwc.legacy.hdf5 import Group
+from onnx_nhwc.legacy.values import Layer
 from onnx_nhwc.passes.errors import ConversionError
 
 __all__ = ["places"]
