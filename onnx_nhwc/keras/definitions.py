@@ -61,7 +61,7 @@ def _define_incomplete(proto: onnx.ModelProto) -> None:
     """Inline nodes that leave out an input, which onnx's inliner trips over, as calls of a function."""
     version = next((o.version for o in proto.opset_import if o.domain in g.STANDARD), 1)
     types: dict[str, onnx.TypeProto] = {"": onnx.TypeProto()}
-    functions = []
+    functions: list[onnx.FunctionProto] = []
     for graph in _graphs(proto.graph):
         types |= {v.name: v.type for v in (*graph.input, *graph.value_info, *graph.output)}
         types |= {t.name: onnx.helper.make_tensor_type_proto(t.data_type, t.dims) for t in graph.initializer}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from keras import layers, ops
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call
 from onnx_nhwc.keras.sampling import read
-from onnx_nhwc.keras.values import UnsupportedError
+from onnx_nhwc.keras.values import Array, UnsupportedError
 
 __all__ = ["deform_conv", "max_unpool"]
 
@@ -85,9 +86,15 @@ def _projected(call: Call, columns: Any, counts: Any, width: int, filters: int) 
             continue
         layer = call.layer(layers.Dense, 1, units=units, use_bias=False)
         results.append(layer(x))
-        call.assign(layer.kernel, call.loader(1, lambda a, part=part: a[..., part].reshape(width, units)))
+        call.assign(layer.kernel, call.loader(1, partial(_matrix, part=part)))
     y = results[0] if group == 1 else ops.concatenate(results, axis=-1)
     return plus(y, call.x(3)) if call.has(3) else y
+
+
+def _matrix(kernel: Array, part: slice) -> Array:
+    """The filters of one group, as columns."""
+    columns: Array = kernel.reshape(-1, kernel.shape[-1])[:, part]
+    return columns
 
 
 def max_unpool(call: Call) -> Any:

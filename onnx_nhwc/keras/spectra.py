@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -92,5 +93,5 @@ def stft(call: Call) -> Any:
             trainable=False,
         )
         results.append(layer(x))
-        call.assign(layer.kernel, lambda part=part: waves[..., part])
+        call.assign(layer.kernel, partial(np.take, waves, part, axis=-1))
     return ops.stack(results, axis=-1)
