@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import logging
 import math
 import sys
@@ -32,6 +34,7 @@ examples:
   onnx-nhwc model.onnx model_nhwc.onnx
   onnx-nhwc model.onnx out.onnx --shape x=1,3,224,224 --explain
   onnx-nhwc model.onnx model.keras
+  onnx-nhwc model.keras model_first.keras --to channels-first
   onnx-nhwc model.onnx out.onnx --io keep --layout image=NHWC
 """
 
@@ -52,10 +55,11 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("src", metavar="IN", type=Path, help="the model to read (.onnx)")
-    add("dst", metavar="OUT", type=Path,
-        help="what to write: .onnx (may be IN itself), .keras, .tflite, or a folder "
+    add("src", metavar="IN", type=Path, help="the model to read: .onnx, .keras, .h5, or a folder "
         "(a SavedModel)")  # fmt: skip
+    add("dst", metavar="OUT", type=Path,
+        help="what to write: .onnx (may be IN itself), .keras, .tflite (channels last "
+        "only), or a folder (a SavedModel)")  # fmt: skip
     add("--to", choices=["channels-last", "channels-first"], default="channels-last",
         help="the layout wanted (default: %(default)s)")  # fmt: skip
     add("--dialect", choices=["functions", "standard"], default="functions",
@@ -190,6 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(argv)
     except SystemExit as error:  # argparse ends the process; callers of main want to go on
         return error.code if isinstance(error.code, int) else 2
+    atexit.register(gc.freeze)  # else the process, done, sorts what TensorFlow leaves: a second
     try:
         return _run(arguments)
     except ConversionError as error:

@@ -237,6 +237,11 @@ def test_wrong_outputs(folder: Path, capsys: pytest.CaptureFixture[str], dst: st
     expect(folder, capsys, 2, message, run(folder, dst=dst))
 
 
+def test_litert_is_channels_last(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = run(folder, "--to", "channels-first", dst="out.tflite")
+    expect(folder, capsys, 2, "channels-last operators only", code)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -90,7 +90,7 @@ LAYERS = {
     "Conv1D": (("Conv1D", (3, 4, 5), (4, 9)), old.theano_conv, {"data_format": LAST}),
     "Conv2D": (("Conv2D", (3, 2, 4, 5), (4, 9, 7)), old.theano_conv, {}),
     "Conv2D, equal sizes": (("Conv2D", (4, 4, 4, 4), (4, 4, 4)), same,
-                            {"padding": "same", "use_bias": False}),
+                            {"padding": "same"}),
     "Conv2D, strided": (("Conv2D", (3, 3, 4, 5), (4, 8, 6)), lambda x, k: same(x, k, 2),
                         {"padding": "same", "strides": [2, 2]}),
     "Conv3D": (("Conv3D", (3, 2, 2, 4, 5), (4, 6, 7, 5)), old.theano_conv, {}),
@@ -103,11 +103,10 @@ def test_a_layer_of_theano(tmp_path: Path, case: str) -> None:
     (kind, sizes, shape), expected, settings = LAYERS[case]
     kernel, x = random(*sizes), random(2, *shape)
     config = keras2(kernel, **settings)
-    bias = random(config["filters"]) * config["use_bias"]
+    bias = random(config["filters"])
     first = config["data_format"] == FIRST
     start = shape if first else (*shape[1:], shape[0])
-    weights = {"kernel": kernel, **({"bias": bias} if config["use_bias"] else {})}
-    layers = one(kind, config, start, weights)
+    layers = one(kind, config, start, {"kernel": kernel, "bias": bias})
     src = old.write(tmp_path / "old.h5", layers)
     agree(src, x, old.bias(expected(x, kernel), bias), first=first)
 
