@@ -263,6 +263,16 @@ def test_layers_are_called_as_the_nodes_were() -> None:
     assert loaded == [op.name for op in model.operations]
 
 
+def test_matrices_of_weights_belong_to_layers() -> None:
+    """Also where the compiler lets a product run transposed: keys, queries and values of attention."""
+    made = result("torch/vit.ts.static").model.layers
+    loose = [layer.name for layer in made if isinstance(layer, keras.layers.Embedding)]
+    assert loose == ["model_vit_embeddings_position_embeddings"]
+    turned = [layer.name for layer in made if isinstance(layer, keras.layers.EinsumDense)]
+    assert len(turned) == 6
+    assert all("attention" in name for name in turned)
+
+
 def test_global_settings_neither_matter_nor_change() -> None:
     settings = keras.config
     before = settings.image_data_format(), settings.floatx(), settings.dtype_policy()

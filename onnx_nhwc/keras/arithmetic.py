@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-__all__ = ["plus"]
+__all__ = ["plus", "safe"]
 
 Sizes = tuple[int | None, ...]
 
@@ -20,9 +20,9 @@ Sizes = tuple[int | None, ...]
 def plus(a: Any, b: Any) -> Any:
     """``a + b``, in an order, or as ``a - -b``, that Keras adds as NumPy does."""
     first, second = _shape(a), _shape(b)
-    if _safe(first, second):
+    if safe(first, second):
         return ops.add(a, b)
-    if _safe(second, first):
+    if safe(second, first):
         return ops.add(b, a)
     return ops.subtract(a, ops.negative(b))
 
@@ -31,11 +31,15 @@ def _shape(x: Any) -> Sizes:
     return tuple(x.shape) if hasattr(x, "shape") else tuple(np.shape(x))
 
 
-def _safe(first: Sizes, second: Sizes) -> bool:
-    """Is the second operand never taken for a bias, or rightly so?
+def safe(first: Sizes, second: Sizes) -> bool:
+    """Does Keras add operands of these shapes as NumPy does?
 
-    >>> _safe((6, 16, 16), (16, 1)), _safe((16, 1), (6, 16, 16)), _safe((2, 8, 8, 3), (3,))
+    It does if the second is never taken for a bias, or rightly so.
+
+    >>> safe((6, 16, 16), (16, 1)), safe((16, 1), (6, 16, 16)), safe((2, 8, 8, 3), (3,))
     (False, True, True)
+    >>> safe((2, 8, 9), (8, 1)), safe((2, 8, None), (8, 1))
+    (True, False)
     """
     if len(first) < 2 or first == second:
         return True
@@ -46,6 +50,8 @@ def _safe(first: Sizes, second: Sizes) -> bool:
         return first[-1] == second[-1] or (second[-1] not in (first[1], None) and (first[1] is not None))
     if len(long) == 1 and second[long[0]] is not None:
         size = second[long[0]]
+        if len(first) - len(second) + long[0] == 1:
+            return first[-1] is not None and first[-1] != size
         known = first[1] is not None and first[-1] is not None
         return known and size not in (first[1], first[-1])
     return False

@@ -82,6 +82,7 @@ class Exporter:
         self.shared: dict[tuple[ir.Node, int], tuple[Any, Any]] = {}
         """The layers of bodies that run several times, and what they were made with."""
         self._named: dict[int, Any] = {}
+        self._walked: set[tuple[int, int]] = set()
         self._inputs: list[Any] = []
         self._zero: Any = None
 
@@ -394,9 +395,13 @@ class Exporter:
         last = True
         while pending:
             history = getattr(pending.pop(), "_keras_history", None)
-            if history is None or history.operation is None or id(history.operation) in self._named:
+            operation = history.operation if history is not None else None
+            if operation is None or (id(operation), history.node_index) in self._walked:
                 continue
-            operation = history.operation
+            self._walked.add((id(operation), history.node_index))
+            pending += operation._inbound_nodes[history.node_index].input_tensors
+            if id(operation) in self._named:
+                continue
             self.keep(operation)
             kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(operation).__name__).lower()
             if isinstance(source, str):
@@ -406,5 +411,3 @@ class Exporter:
             else:
                 operation.name = self.names.unique(f"{source.name()}_{kind}")
             last = False
-            for node in operation._inbound_nodes:
-                pending += node.input_tensors

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from keras import layers, ops
 
-from onnx_nhwc.keras.arithmetic import plus
+from onnx_nhwc.keras.arithmetic import plus, safe
 from onnx_nhwc.keras.call import Call, is_float
 from onnx_nhwc.keras.elementwise import both
 from onnx_nhwc.passes import graph as g
@@ -16,26 +16,51 @@ from onnx_nhwc.passes import graph as g
 
 def matmul(call: Call) -> Any:
     """MatMul; with a matrix of weights it is a Dense layer, together with the Add behind it."""
-    kernel = call.constant(1)
-    if kernel is None or len(kernel.shape) != 2 or not is_float(kernel.dtype):
+    if _is_kernel(call, 0) and call.rank(1) > 2 and call.shape(1)[-2] is not None:
+        return _turned(call)
+    if not _is_kernel(call, 1) or call.rank(0) < 2 or call.shape(0)[-1] is None:
         return ops.matmul(*both(call))
-    x = call.tensor(0)
-    if len(x.shape) < 2 or x.shape[-1] is None:
-        return ops.matmul(*both(call))
-    units = kernel.shape[1]
-    add, bias = _bias(call, units)
+    _, units = call.static(1)
+    add, bias = _bias(call, units, -1)
     layer = call.layer(layers.Dense, 1, units=units, use_bias=add is not None)
-    y = layer(x)
-    call.assign(layer.kernel, call.loader(1))
+    return _run(call, layer, 1, add, bias)
+
+
+def _is_kernel(call: Call, index: int) -> bool:
+    constant = call.constant(index)
+    return constant is not None and len(constant.shape) == 2 and is_float(constant.dtype)
+
+
+def _turned(call: Call) -> Any:
+    """A matrix of weights times columns: the layout compiler lets a product run transposed."""
+    units, _ = call.static(0)
+    lead = "abcdefgh"[: call.rank(1) - 2]
+    *outer, _, columns = call.shape(1)
+    add, bias = _bias(call, units, -2)
+    if not safe((*outer, units, columns), (units, 1)):
+        add = bias = None
+    layer = call.layer(
+        layers.EinsumDense,
+        0,
+        equation=f"{lead}it,oi->{lead}ot",
+        output_shape=(*[None] * (len(lead) - 1), units, None),
+        bias_axes=None if add is None else "o",
+    )
+    return _run(call, layer, 0, add, bias)
+
+
+def _run(call: Call, layer: Any, kernel: int, add: ir.Node | None, bias: ir.Value | None) -> Any:
+    y = layer(call.tensor(1 - kernel))
+    call.assign(layer.kernel, call.loader(kernel))
     if add is not None and bias is not None:
         load = call.exporter.fact(bias).load
-        call.assign(layer.bias, lambda: load().reshape(-1))
+        call.assign(layer.bias, lambda: load().reshape(layer.bias.shape))
         call.exporter.finish(add, [y])
     return y
 
 
-def _bias(call: Call, units: int) -> tuple[ir.Node | None, ir.Value | None]:
-    """The Add of a weight that alone reads this product."""
+def _bias(call: Call, units: int, axis: int) -> tuple[ir.Node | None, ir.Value | None]:
+    """The Add of a weight along ``axis`` that alone reads this product."""
     output = call.node.outputs[0]
     uses = list(output.uses())
     if len(uses) != 1 or output.is_graph_output() or uses[0].node.op_type != "Add":
@@ -46,8 +71,8 @@ def _bias(call: Call, units: int) -> tuple[ir.Node | None, ir.Value | None]:
     if other is None or tensor is None or node.graph is not call.node.graph:
         return None, None
     shape = tuple(int(size) for size in tensor.shape.numpy())
-    fits = int(np.prod(shape)) == units == shape[-1] if shape else False
-    if not fits or len(shape) > call.rank(0):
+    fits = len(shape) >= -axis and int(np.prod(shape)) == units == shape[axis]
+    if not fits or len(shape) > max(call.rank(0), call.rank(1)):
         return None, None
     return node, other
 
