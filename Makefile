@@ -27,7 +27,8 @@ bench: $(READY)
 
 fuzz: $(READY)
 	$(BIN)/python -m pytest -n auto -q tests/test_fuzz.py --hypothesis-profile=fuzz
-	ONNX_NHWC_ALL_CASES=1 $(BIN)/python -m pytest -n auto -q tests/test_operator_cases.py tests/test_keras.py
+	ONNX_NHWC_ALL_CASES=1 $(BIN)/python -m pytest -n auto -q tests/test_operator_cases.py tests/test_keras.py \
+		tests/test_keras_applications.py
 
 # Set up once, and again when the dependencies change.
 $(READY): setup.cfg pyproject.toml

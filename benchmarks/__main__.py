@@ -17,7 +17,7 @@ from benchmarks.networks import PROMISED, all_networks, exported
 from benchmarks.tables import Results, markdown
 
 OUT = Path(__file__).resolve().parent / "results"
-PARTS = ("counts", "times", "conversion", "scaling", "memory", "keras")
+PARTS = ("counts", "times", "conversion", "scaling", "memory", "keras", "applications")
 
 
 def main() -> int:
@@ -67,6 +67,11 @@ def main() -> int:
             for network in exported()
             if network.name in PROMISED and re.search(options.only, network.name)
         ]
+    if "applications" in parts and find_spec("tf2onnx") is not None:
+        _say("applications")
+        from benchmarks.keras_applications import applications
+
+        results["applications"] = applications(re.compile(options.only).search, _say)
     path.write_text(json.dumps(results, indent=1) + "\n")
     text = markdown(results)
     path.with_suffix(".md").write_text(text)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,7 +67,8 @@ def peak_memory(code: str) -> int:
 
 def machine() -> dict[str, object]:
     """What the figures depend on."""
-    packages = ("onnx", "onnxruntime", "onnx_ir", "numpy", "scipy")
+    packages = ["onnx", "onnxruntime", "onnx_ir", "numpy", "scipy"]
+    packages += [name for name in ("keras", "tensorflow", "tf2onnx") if find_spec(name) is not None]
     return {
         "python": platform.python_version(),
         "system": platform.platform(),

@@ -25,6 +25,9 @@ def markdown(results: Results) -> str:
         parts += ["## Memory", _memory(results["memory"])]
     if "keras" in results:
         parts += ["## As a Keras model", KERAS, _keras(results["keras"])]
+    if "applications" in results:
+        table = _applications(results["applications"])
+        parts += ["## The networks of keras.applications", APPLICATIONS, table]
     return "\n\n".join(parts) + "\n"
 
 
@@ -44,6 +47,43 @@ Concat, gates, shuffles. The exponent is that of the growth since the row before
 KERAS = """One thread, one image, medians of alternating runs; the ratio is to onnxruntime on the
 source. Keras runs on TensorFlow as a compiled function, LiteRT through XNNPACK. The export is verified,
 and includes the start of Keras in the first row."""
+
+
+APPLICATIONS = """Keras to Keras, at the smallest size that the network allows, with random weights: from
+channels last to first, back again, and the same from a network that was built channels first. A cell has
+the largest difference of any output from the original's, relative to its largest value (1e-4 is
+tolerated), and how many Permutes and Transposes there are that the original does not have. "Parameters",
+"trainable" and "BatchNormalization" are the original's, and each result's unless others are listed.
+"Kept": layers with weights that each result has under the same name and of the same class."""
+
+
+def _applications(rows: list[Results]) -> str:
+    body = []
+    for name in dict.fromkeys(row["network"] for row in rows):
+        own = {row["from"]: row for row in rows if row["network"] == name}
+        done = [row for row in own.values() if "parameters" in row]
+        cells = [name]
+        for order in ("channels_last", "channels_first"):
+            cells += [_application(own.get(order)), _application(own.get(f"{order}, there and back"))]
+        for key in ("parameters", "trainable", "batch_normalizations"):
+            others = sorted({row[key][1] for row in done} - {done[0][key][0]}) if done else []
+            cells.append(" ".join(f"{count:,}" for count in [*(done[0][key][:1] if done else []), *others]))
+        cells.append(", ".join(f"{k} of {n}" for k, n in {(r["layers_kept"], r["layers"]) for r in done}))
+        cells.append(f"{max((row['seconds'] for row in done), default=0):.0f} s")
+        body.append(cells)
+    head = ["network", "last to first", "and back", "first to last", "and back", "parameters", "trainable"]
+    return _table([*head, "BatchNormalization", "kept", "slowest conversion"], body)
+
+
+def _application(row: Results | None) -> str:
+    if row is None:
+        return ""
+    if "refused" in row:
+        return "not made for it"
+    if "error" in row:
+        return "not converted"
+    moved = row["transposes"][1] - row["transposes"][0]
+    return f"{row['difference']:.0e}{'' if row['ok'] else ' (wrong)'} / {moved}"
 
 
 def _keras(rows: list[Results]) -> str:
