@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import onnx_nhwc  # noqa: E402
 from onnx_nhwc import optimize  # noqa: E402
 from onnx_nhwc.keras.reading import from_keras, read  # noqa: E402
 from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError  # noqa: E402
+from onnx_nhwc.passes.plausible import LayoutWarning  # noqa: E402
 from onnx_nhwc.weights import to_proto  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -238,6 +240,35 @@ def test_the_command_line_reads_keras(tmp_path: Path) -> None:
     for name in ("out.onnx", "out.keras"):
         assert optimize.main(["-q", str(tmp_path / "m.keras"), str(tmp_path / name)]) == 0
         assert (tmp_path / name).is_file()
+
+
+@pytest.mark.parametrize("order", ["channels_first", "channels_last"])
+def test_a_shape_that_contradicts_the_layers_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], order: str
+) -> None:
+    """A channels-first model of images that are channels last, and the other way around."""
+    convert = onnx_nhwc.convert_channels_first_to_last
+    if order == "channels_last":
+        convert = onnx_nhwc.convert_channels_last_to_first
+
+    def model(sizes: tuple[int, ...]) -> Any:
+        x = keras.Input(sizes, name="image")
+        y = keras.layers.Conv2D(4, 3, padding="same", data_format=order)(x)
+        return keras.Model(x, keras.layers.GlobalAveragePooling2D(data_format=order)(y))
+
+    odd = (24, 28, 3) if order == "channels_first" else (3, 24, 28)
+    side = "width" if order == "channels_first" else "height"
+    with pytest.warns(LayoutWarning, match=f"input 'image' .* a {side} of 3") as caught:
+        convert(model(odd))
+    assert [w.filename for w in caught if w.category is LayoutWarning] == [__file__]
+    model(odd).save(tmp_path / "odd.keras")
+    assert optimize.main(["-q", str(tmp_path / "odd.keras"), str(tmp_path / "out.onnx")]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("onnx-nhwc: warning: input 'image'")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LayoutWarning)
+        convert(model(shape(order, 24, 28, 3)))
+        convert(model(shape(order, 3, 3, 64)))  # features, of which there may be many
 
 
 def test_errors_are_one_line(tmp_path: Path) -> None:

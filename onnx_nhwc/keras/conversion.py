@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnx_nhwc.keras.api import export
 from onnx_nhwc.keras.image_formats import ImageFormats, permutation
 from onnx_nhwc.keras.names import io_name
-from onnx_nhwc.keras.reading import END, inputs_of, quiet, traced
+from onnx_nhwc.keras.reading import END, inputs_of, quiet, traced, warn_of_odd_inputs
 from onnx_nhwc.keras.surroundings import untouched
 from onnx_nhwc.passes.pipeline import Options
 
@@ -38,11 +38,13 @@ def _converted(model: Any, to: str, data_format: str) -> Any:
         given = [inputs[io_name(name)] for name, _, _ in names]
         found = keras.tree.flatten(result.outputs)
         # the exporter names outputs by layers that do nothing, in the way of the model's own names
-        return keras.Model(
+        converted = keras.Model(
             keras.tree.pack_sequence_as(structure, given) if len(given) > 1 else given[0],
             keras.tree.pack_sequence_as(ends, [_before(tensor) for tensor in found]),
             name=model.name,
         )
+    warn_of_odd_inputs(model)
+    return converted
 
 
 def _pins(model: Any, source: ir.Model, data_format: str) -> dict[str, tuple[int, ...]]:

@@ -16,13 +16,24 @@ import onnx
 import onnx_ir as ir
 
 from onnx_nhwc import files
+from onnx_nhwc.keras.image_formats import ImageFormats
 from onnx_nhwc.keras.layer_names import name_nodes
 from onnx_nhwc.keras.marking import DOMAIN, marked, restore
 from onnx_nhwc.legacy.models import readable
 from onnx_nhwc.legacy.upgrade import HARD_SIGMOID
 from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError
+from onnx_nhwc.passes.plausible import warn_if_odd
 
-__all__ = ["END", "from_keras", "from_saved_model", "inputs_of", "quiet", "read", "traced"]
+__all__ = [
+    "END",
+    "from_keras",
+    "from_saved_model",
+    "inputs_of",
+    "quiet",
+    "read",
+    "traced",
+    "warn_of_odd_inputs",
+]
 
 _OPSET = 17
 END = "onnx_nhwc_output_"
@@ -69,6 +80,7 @@ def from_keras(model: Any) -> ir.Model:
         ConversionError: The model's inputs are not known, or ONNX cannot express some operation.
     """
     result, ends = traced(model)
+    warn_of_odd_inputs(model)
     names = _output_names(model, ends)
     _rename(result, [(v.name or "").removesuffix(":0") for v in result.graph.inputs], names)
     return result
@@ -138,6 +150,20 @@ def from_saved_model(path: Path) -> ir.Model:
 
 
 # ------------------------------------------------------------------------------------ the model
+
+
+def warn_of_odd_inputs(model: Any) -> None:
+    """Warn of inputs whose shapes contradict what the layers that read them state."""
+    formats = ImageFormats(model)
+    given = getattr(model, "inputs", None)
+    for i, (name, shape, _) in enumerate(inputs_of(model)[0]):
+        stated = formats.of(given[i] if given else keras.KerasTensor(shape, name=name))
+        if len(stated) == 1:
+            data_format, spatial = stated.pop()
+            axes = "DHW"[-spatial:]
+            letters = f"C{axes}" if data_format == "channels_first" else f"{axes}C"
+            whole = f"N{letters}"[-len(shape) :]
+            warn_if_odd(f"input '{name}'", shape[-len(whole) :], whole)
 
 
 def inputs_of(model: Any) -> tuple[list[tuple[str, Any, str]], Any]:
