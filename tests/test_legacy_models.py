@@ -17,7 +17,9 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tf2onnx")
 
 from onnx_nhwc import optimize  # noqa: E402
+from onnx_nhwc.keras.reading import read  # noqa: E402
 from onnx_nhwc.legacy.__main__ import main as legacy  # noqa: E402
+from onnx_nhwc.weights import to_proto  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -211,6 +213,36 @@ def test_a_model_within_a_model(tmp_path: Path) -> None:
     agree(src, x, old.theano_conv(y, s))
 
 
+def test_padding_of_its_own_in_a_layer_called_twice_or_wrapped(tmp_path: Path) -> None:
+    x, k, shape = random(2, 3, 8, 6), random(2, 2, 3, 3), [3, 8, 6]
+    conv = keras2(k, padding="same", use_bias=False)
+    layers = [
+        ("InputLayer", "image", {"batch_input_shape": [None, *shape], "dtype": "float32"}, [], []),
+        ("Conv2D", "c", conv, [("image", 0), ("c", 0)], [("c/kernel:0", k)]),
+        ("Activation", "a", {"activation": "relu"}, [("c", 1)], []),
+    ]
+    entries = [
+        {"class_name": kind, "name": name, "config": {"name": name, **config},
+         "inbound_nodes": [[[source, number, 0, {}]] for source, number in calls]}
+        for kind, name, config, calls, _ in layers
+    ]  # fmt: skip
+    ends = {"input_layers": [["image", 0, 0]], "output_layers": [["a", 0, 0]]}
+    config = {"class_name": "Model", "config": {"name": "m", "layers": entries, **ends}}
+    weights = [(kind, name, {}, values) for kind, name, _, _, values in layers]
+    src = old.write(tmp_path / "old.h5", weights, config=config)
+    agree(src, x, np.maximum(same(same(x, k), k), 0))
+
+    x = random(2, 5, *shape)
+    inner = {"class_name": "Conv2D", "config": {"name": "c", **conv}}
+    wrapped = one("TimeDistributed", {"layer": inner}, (5, *shape), {"kernel": k})
+    src = old.write(tmp_path / "old.h5", wrapped)
+    model = to_proto(read(src))
+    (result,) = Session(model).run({model.graph.input[0].name: x})
+    np.testing.assert_allclose(
+        result, np.stack([same(x[:, i], k) for i in range(5)], 1), rtol=1e-4, atol=1e-5
+    )
+
+
 def gates(x: np.ndarray, w: np.ndarray, u: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The last state of a GRU of Keras 2 with its hard_sigmoid, ``x / 5 + 1 / 2``."""
     h = np.zeros((len(x), u.shape[0]), x.dtype)
@@ -363,6 +395,14 @@ def test_other_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     src = old.write(tmp_path / "old.h5", layers)
     assert optimize.main(["-q", str(src), str(tmp_path / "out.onnx")]) == 0
     assert "layer (Theano put the padding 'same' elsewhere)" in capsys.readouterr().err
+
+
+def test_a_layer_that_keras_3_has_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kernel = random(36, 27, 4)
+    config = {"filters": 4, "kernel_size": [3, 3], "data_format": FIRST}
+    src = old.write(tmp_path / "old.h5", one("LocallyConnected2D", config, (3, 8, 8), {"kernel": kernel}))
+    assert optimize.main([str(src), str(tmp_path / "out.onnx")]) == 1
+    assert "LocallyConnected2D 'layer': Keras 3 has no such layer" in capsys.readouterr().err
 
 
 def test_keras_3_reads_what_the_legacy_command_writes(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def readable(path: Path) -> Iterator[Path]:
 
     Raises:
         FileError: It is no HDF5 file, or holds no model.
-        ConversionError: A layer of Keras 1 has no counterpart.
+        ConversionError: A layer has no counterpart.
     """
     from onnx_nhwc.legacy.conversion import Job
 

@@ -8,6 +8,7 @@ from typing import Any
 from onnx_nhwc.legacy import keras1
 from onnx_nhwc.legacy.architecture import CLASSES, name_of, references, skipped
 from onnx_nhwc.legacy.padding import explicit, shifted
+from onnx_nhwc.passes.errors import ConversionError
 
 __all__ = ["HARD_SIGMOID", "is_keras1", "upgraded"]
 
@@ -20,6 +21,7 @@ _MODELS = ("Model", "Functional", "Sequential")
 _WRAPPERS = ("TimeDistributed", "Bidirectional")
 _OF_KERAS1 = {"dim_ordering", "border_mode", "output_dim", "nb_filter", "inner_activation"}
 _UNSPATIAL = ("Flatten", *(f"{kind}Pooling1D" for kind in ("Max", "Average", "GlobalMax", "GlobalAverage")))
+_GONE = ("LocallyConnected1D", "LocallyConnected2D", "CuDNNLSTM", "CuDNNGRU")
 _TWO_KERNELS = ("SeparableConv1D", "SeparableConv2D", "DepthwiseConv2D")
 _NOT_GROUPED = (*_TWO_KERNELS, "Conv2DTranspose", "Conv3DTranspose")
 
@@ -47,7 +49,7 @@ def upgraded(
             model must then define.
 
     Raises:
-        ConversionError: A layer of Keras 1 has no counterpart.
+        ConversionError: A layer has no counterpart.
     """
     work = _Upgrade(version, theano, exact)
     return work.model(model), work.changed
@@ -87,7 +89,7 @@ class _Upgrade:
             return self.model(entry)
         config = dict(entry.get("config") or {})
         if kind in _WRAPPERS and isinstance(config.get("layer"), Mapping):
-            config["layer"] = self.layer(config["layer"])
+            config["layer"] = _importable(self.layer(config["layer"]))
             if "input_dtype" in config:
                 config["dtype"] = config.pop("input_dtype")
             return {**entry, "config": config}
@@ -105,6 +107,9 @@ class _Upgrade:
 
     def _settings(self, kind: str, config: Config, name: str) -> tuple[str, Config]:
         """What Keras 3 calls otherwise, or takes for granted otherwise."""
+        if self.exact and kind in _GONE:
+            remedy = "Build the model anew without it, and convert its weights alone."
+            raise ConversionError("Keras 3 has no such layer", remedy, f"{kind} '{name}'")
         if kind in _UNSPATIAL:
             config.setdefault("data_format", "channels_last")
         if kind == "GRU":
@@ -128,6 +133,13 @@ class _Upgrade:
                 else:
                     self.changed.append(f"{name} (Keras 3 has another hard_sigmoid)")
         return kind, config
+
+
+def _importable(entry: Config) -> Config:
+    """A wrapped layer, which Keras 3 looks for among its layers, models too."""
+    if "input_layers" in _own(entry):
+        return {**entry, "module": "keras.src.models.functional", "class_name": "Functional"}
+    return {**entry, "module": "keras"} if entry["class_name"] == "Sequential" else entry
 
 
 def _own(entry: Mapping[str, Any]) -> Mapping[str, Any]:
