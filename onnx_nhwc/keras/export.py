@@ -24,7 +24,7 @@ from onnx_nhwc.keras.call import Call, dtype_name, literal, small
 from onnx_nhwc.keras.dynamic import Sizes
 from onnx_nhwc.keras.folding import fold
 from onnx_nhwc.keras.images import Images
-from onnx_nhwc.keras.names import Names, io_name
+from onnx_nhwc.keras.names import Names, OperationNames, io_name
 from onnx_nhwc.keras.table import CHANNELS_FIRST, OPERATORS
 from onnx_nhwc.keras.values import Array, Constant, Fact, Items, UnsupportedError
 from onnx_nhwc.passes import graph as g
@@ -81,8 +81,7 @@ class Exporter:
         """Values that a layer also returns under other sizes."""
         self.shared: dict[tuple[ir.Node, int], tuple[Any, Any]] = {}
         """The layers of bodies that run several times, and what they were made with."""
-        self._named: dict[int, Any] = {}
-        self._walked: set[tuple[int, int]] = set()
+        self.operations = OperationNames(self.names)
         self._inputs: list[Any] = []
         self._zero: Any = None
 
@@ -202,7 +201,7 @@ class Exporter:
             key = (slice(0, 1), *[0] * (len(x.shape) - 1))
             first = x[key] if len(x.shape) else x
             self._zero = ops.sum(ops.zeros_like(first, dtype="int32"))
-            self._name_operations([self._zero], "zero")
+            self.operations.give([self._zero], lambda: "zero")
         return self._zero
 
     def weight(self, value: ir.Value, constant: Constant) -> Any:
@@ -226,7 +225,7 @@ class Exporter:
             self.pending.append((layer.embeddings, lambda: constant.array.reshape(shape)))
             if tuple(table.shape) != constant.shape:
                 table = ops.reshape(table, constant.shape)
-            self._name_operations([table], layer.name)
+            self.operations.give([table], lambda: layer.name)
             self._weights[value] = table
         return self._weights[value]
 
@@ -243,8 +242,7 @@ class Exporter:
 
     def keep(self, layer: Any) -> Any:
         """Remember that a layer has its final name."""
-        self._named[id(layer)] = layer
-        return layer
+        return self.operations.keep(layer)
 
     # --- nodes -------------------------------------------------------------------------------
 
@@ -280,7 +278,7 @@ class Exporter:
             dtype = node.outputs[i].dtype if i < len(node.outputs) else None
             if isinstance(result, keras.KerasTensor) and dtype is not None:
                 results[i] = call.cast(result, dtype_name(dtype))
-        self._name_operations(results, call)
+        self.operations.give(results, call.name, own=not call.layers)
         return results
 
     def _call(self, node: ir.Node) -> Call:
@@ -388,26 +386,3 @@ class Exporter:
         copied = ops.copy(result)  # Keras takes a layer of type int8 for a quantised one
         self.keep(copied._keras_history.operation).name = name
         return copied
-
-    def _name_operations(self, results: Sequence[Any], source: Call | str) -> None:
-        """Name the operations that a mapping has made: Keras numbers them by itself otherwise."""
-        pending = [r for r in results if isinstance(r, keras.KerasTensor)]
-        last = True
-        while pending:
-            history = getattr(pending.pop(), "_keras_history", None)
-            operation = history.operation if history is not None else None
-            if operation is None or (id(operation), history.node_index) in self._walked:
-                continue
-            self._walked.add((id(operation), history.node_index))
-            pending += operation._inbound_nodes[history.node_index].input_tensors
-            if id(operation) in self._named:
-                continue
-            self.keep(operation)
-            kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(operation).__name__).lower()
-            if isinstance(source, str):
-                operation.name = self.names.unique(f"{source}_{kind}")
-            elif last and not source.layers:
-                operation.name = source.name()
-            else:
-                operation.name = self.names.unique(f"{source.name()}_{kind}")
-            last = False
