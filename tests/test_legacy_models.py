@@ -289,9 +289,9 @@ class Network1:
         self.x = random(2, 3, 9, 8)
         self.a, self.ab = random(3, 3, 3, 4), random(4)
         self.b, self.bb = random(3, 2, 3, 2), random(2)
-        self.up, self.ub = random(2, 2, 6, 3), random(3)
+        self.up, self.ub = random(3, 2, 6, 3), random(3)
         self.bn = [np.abs(random(3)) + 0.5 for _ in range(4)]
-        self.dense, self.db = random(3 * 14 * 12, 5), random(5)
+        self.dense, self.db = random(3 * 16 * 12, 5), random(5)
 
     def write(self, path: Path, **attributes: Any) -> Path:
         def entry(kind: str, name: str, sources: list[str], **config: Any) -> dict[str, Any]:
@@ -300,7 +300,7 @@ class Network1:
                     "inbound_nodes": inbound}  # fmt: skip
 
         shape = {"batch_input_shape": [None, 3, 9, 8], "input_dtype": "float32", "sparse": False}
-        deconvolution = keras1(self.up, subsample=[2, 2], output_shape=[None, 3, 14, 12])
+        deconvolution = keras1(self.up, subsample=[2, 2], output_shape=[None, 3, 16, 12])
         batch = {"trainable": True, "gamma_regularizer": None, "beta_regularizer": None, "mode": 0,
                  "axis": 1, "epsilon": 1e-3, "momentum": 0.99}  # fmt: skip
         dense = {"output_dim": 5, "init": "glorot_uniform", "activation": "relu", "W_regularizer": None,
@@ -339,7 +339,8 @@ class Network1:
         a = old.bias(old.theano_conv(self.x, self.a), self.ab)
         b = old.bias(old.theano_conv(self.x, self.b), self.bb)[..., :-1]
         y = np.concatenate([a, b], axis=1)
-        y = old.bias(old.theano_transposed(y, self.up.swapaxes(-1, -2), 2), self.ub)
+        y = old.theano_transposed(y, self.up.swapaxes(-1, -2), 2)
+        y = old.bias(np.pad(y, [(0, 0), (0, 0), (0, 1), (0, 0)]), self.ub)  # 16 rows stated, 15 needed
         gamma, beta, mean, var = (v[:, None, None] for v in self.bn)
         y = (y - mean) / np.sqrt(var + 1e-3) * gamma + beta
         return np.maximum(y.reshape(len(y), -1) @ self.dense + self.db, 0)
