@@ -195,6 +195,16 @@ def test_normalization_and_gelu(order: str) -> None:
     assert [layer.name for layer in again.layers] == [layer.name for layer in result.layers]
 
 
+def test_a_bias_of_the_channels_may_be_computed() -> None:
+    x = keras.Input((4, 5, 6), name="x")
+    bias = keras.ops.reshape(keras.ops.mean(x, axis=(0, 2, 3)), (4, 1, 1))
+    model = keras.Model(x, keras.ops.add(x, bias))
+    images = np.random.default_rng(0).normal(size=(2, 4, 5, 6)).astype("float32")
+    session = onnxruntime.InferenceSession(to_proto(from_keras(model)).SerializeToString())
+    (actual,) = session.run(None, {"x": images})
+    np.testing.assert_allclose(actual, images + images.mean((0, 2, 3)).reshape(4, 1, 1), atol=1e-5)
+
+
 def test_the_model_itself_is_as_before() -> None:
     model = plain("channels_last")
     x = np.random.default_rng(0).normal(size=(1, 12, 14, 3)).astype("float32")

@@ -1,4 +1,4 @@
-"""Operations of TensorFlow that tf2onnx does not know, in terms of those of ONNX."""
+"""Operations of TensorFlow that tf2onnx does not know, or gets wrong, in terms of those of ONNX."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 from onnx.helper import tensor_dtype_to_np_dtype
+
+from onnx_nhwc.passes.errors import ConversionError
 
 __all__ = ["OPERATIONS"]
 
@@ -21,5 +23,18 @@ def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:
     ctx.make_node("Sub", [one, erf.output[0]], outputs=outputs, shapes=shapes, dtypes=dtypes, name=name)
 
 
-OPERATIONS: dict[str, tuple[Any, list[Any]]] = {"Erfc": (_erfc, [])}
+def _bias_add(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """Along axis 1, tf2onnx adds constants only: it puts a bias that is computed on the last axis."""
+    x, bias = node.input
+    if not node.is_nhwc():
+        rank = ctx.get_rank(x)
+        if rank is None:
+            raise ConversionError("the rank of what a bias is added to is not known", node=f"'{name}'")
+        shape = ctx.make_const(f"{name}/shape", np.array([-1] + [1] * (rank - 2), np.int64)).output[0]
+        wide = ctx.make_node("Reshape", [bias, shape], name=f"{name}/Reshape")
+        ctx.replace_input(node, bias, wide.output[0], 1)
+    node.type = "Add"
+
+
+OPERATIONS: dict[str, tuple[Any, list[Any]]] = {"Erfc": (_erfc, []), "BiasAdd": (_bias_add, [])}
 """What tf2onnx is to do with them."""
