@@ -16,8 +16,8 @@ import onnx_ir as ir
 from . import graph as g
 from .errors import UsageError
 from .flow import Flow, Operation, Use
-from .labels import Carrier, Pin, Target
-from .layout import channels_last, identity, permuted
+from .labels import Carrier, Target, resolve_pin
+from .layout import identity, permuted
 from .rules.relation import Arrangement, Letters, Relation, form
 from .solver import Problem, Solution, Tap, Value, solve
 
@@ -154,8 +154,7 @@ class _Chooser:
         same = tuple(range(len(dims)))
         pin = self.target.pins.get(value.name or "")
         if pin is not None:
-            lasts = [p if self.target.channels_last else (p[0], *p[2:], p[1]) for p in images]
-            return [resolve_pin(value.name or "", pin, len(dims), lasts)]
+            return [resolve_pin(value.name or "", pin, len(dims), self.carried.channels_last(images))]
         if self.target.keep_io or not images:
             return [same]
         if not self.target.functions or not self.target.channels_last:
@@ -229,31 +228,4 @@ def weight(flow: Flow, value: ir.Value) -> int:
     return int(min(total, 2**40))
 
 
-def resolve_pin(name: str, pin: Pin, rank: int, images: list[tuple[int, ...]]) -> tuple[int, ...]:
-    """A stated layout as a permutation of the source's axes.
-
-    Letters speak of what the axes are. Which axis is which follows from the spatial operators that read
-    or write the value; where there are none, the source is taken to be channels first.
-
-    >>> resolve_pin("x", "NHWC", 4, [])
-    (0, 2, 3, 1)
-    """
-    if isinstance(pin, tuple):
-        if sorted(pin) != list(range(rank)):
-            raise UsageError(f"--layout {name}={','.join(map(str, pin))}: '{name}' has rank {rank}")
-        return pin
-    letters = pin.upper()
-    first = "NC" + "DHW"[5 - len(letters) :] if 3 <= len(letters) <= 5 else ""
-    first = "NCW" if len(letters) == 3 else first
-    if sorted(letters) != sorted(first):
-        raise UsageError(
-            f"--layout {name}={pin}: not a layout. Use NCHW, NHWC, NCW, NWC, NCDHW, NDHWC or 0,2,3,1"
-        )
-    if len(letters) != rank:
-        raise UsageError(f"--layout {name}={pin}: '{name}' has rank {rank}, not {len(letters)}")
-    last = images[0] if images else channels_last(rank)
-    axis_of = dict(zip(first[0] + first[2:] + "C", last, strict=True))
-    return tuple(axis_of[letter] for letter in letters)
-
-
-__all__ = ["Assignment", "Target", "assign", "resolve_pin", "weight"]
+__all__ = ["Assignment", "Target", "assign", "weight"]
