@@ -195,6 +195,27 @@ def test_normalization_and_gelu(order: str) -> None:
     assert [layer.name for layer in again.layers] == [layer.name for layer in result.layers]
 
 
+@pytest.mark.parametrize("order", ["channels_first", "channels_last"])
+@pytest.mark.parametrize("sizes", [(9,), (10, 13)])
+def test_separable_convolutions_stay_one_layer(order: str, sizes: tuple[int, ...]) -> None:
+    cls = [keras.layers.SeparableConv1D, keras.layers.SeparableConv2D][len(sizes) - 1]
+    x = keras.Input(shape(order, *sizes, 3))
+    strided = {"strides": 2, "padding": "same", "depth_multiplier": 2, "activation": "relu"}
+    y = cls(6, 3, data_format=order, name="strided", **strided)(x)
+    y = cls(5, 2, data_format=order, use_bias=False, dilation_rate=2, name="dilated")(y)
+    model = randomised(keras.Model(x, y))
+    convert = onnx_nhwc.convert_channels_last_to_first
+    if order == "channels_first":
+        convert = onnx_nhwc.convert_channels_first_to_last
+    result = convert(model)
+    kept = [(layer.name, layer.count_params()) for layer in result.layers if type(layer) is cls]
+    assert kept == [(name, model.get_layer(name).count_params()) for name in ("strided", "dilated")]
+    images = np.random.default_rng(0).normal(size=(2, *x.shape[1:])).astype("float32")
+    moves = [(-1, 1), (1, -1)] if order == "channels_last" else [(1, -1), (-1, 1)]
+    actual = np.moveaxis(result.predict(np.moveaxis(images, *moves[0]), verbose=0), *moves[1])
+    np.testing.assert_allclose(actual, model.predict(images, verbose=0), rtol=1e-4, atol=1e-4)
+
+
 def test_a_bias_of_the_channels_may_be_computed() -> None:
     x = keras.Input((4, 5, 6), name="x")
     bias = keras.ops.reshape(keras.ops.mean(x, axis=(0, 2, 3)), (4, 1, 1))

@@ -10,6 +10,7 @@ from keras import layers, ops
 
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call, Load
+from onnx_nhwc.keras.form_writer import LAYER
 from onnx_nhwc.keras.padding import Window, crop, pad_image, subsample
 from onnx_nhwc.keras.values import Array, UnsupportedError
 
@@ -17,6 +18,7 @@ __all__ = ["conv", "conv_integer", "conv_transpose"]
 
 _CONV = {1: layers.Conv1D, 2: layers.Conv2D, 3: layers.Conv3D}
 _DEPTHWISE = {1: layers.DepthwiseConv1D, 2: layers.DepthwiseConv2D}
+_SEPARABLE = {1: layers.SeparableConv1D, 2: layers.SeparableConv2D}
 _TRANSPOSE = {1: layers.Conv1DTranspose, 2: layers.Conv2DTranspose, 3: layers.Conv3DTranspose}
 
 
@@ -59,7 +61,8 @@ def conv(call: Call) -> Any:
     shape = _kernel_shape(call)
     if shape is None:
         return _computed(call)
-    call.name(1)
+    point = _pointwise(call)
+    (point or call).name(1)
     *size, per_group, filters = shape
     group = call.attribute("group", 1)
     window = Window.of(call, size)
@@ -84,10 +87,44 @@ def conv(call: Call) -> Any:
         multiplier = filters // group
         layer = call.layer(_DEPTHWISE[len(size)], 1, depth_multiplier=multiplier, **shared)
         load = _load_kernel(call, lambda a: a.reshape(*size, group, multiplier))
+        if point is not None and max(skip) == 1:
+            return _separable(call, point, x, load, depth_multiplier=multiplier, **shared)
     else:
         layer = call.layer(_CONV[len(size)], 1, filters=filters, groups=group, **shared)
         load = _load_kernel(call)
     return subsample(call, _run(call, layer, x, load), skip)
+
+
+def _pointwise(call: Call) -> Call | None:
+    """The second half of a SeparableConv, of which this is the first (keras.layer_forms)."""
+    output, layer = call.node.outputs[0], call.node.metadata_props.get(LAYER)
+    uses = list(output.uses())
+    if layer is None or len(uses) != 1 or output.is_graph_output() or has_bias(call):
+        return None
+    node = uses[0].node
+    if node.op_type != call.node.op_type or node.metadata_props.get(LAYER) != layer:
+        return None
+    point = call.exporter.call(node)
+    shape = _kernel_shape(point)
+    return point if shape is not None and set(shape[:-2]) == {1} else None
+
+
+def _separable(call: Call, point: Call, x: Any, load: Load, **shared: Any) -> Any:
+    """SeparableConv1D, 2D: the depthwise ``call`` and the convolution of single points behind it."""
+    filters = point.static(1)[_order(point, point.rank(1))[-1]]
+    shared["use_bias"] = has_bias(point)
+    cls = _SEPARABLE[len(shared["kernel_size"])]
+    layer = point.layer(cls, 1, filters=filters, dtype=call.dtype(0), **shared)
+    misplaced = layer.use_bias and _misplaced(call, layer.compute_output_shape(x.shape))
+    layer.use_bias = layer.use_bias and not misplaced
+    y = layer(x)
+    call.assign(layer.depthwise_kernel, load)
+    call.assign(layer.pointwise_kernel, _load_kernel(point))
+    if layer.use_bias:
+        call.assign(layer.bias, point.loader(2))
+    y = _biased(point, y, point.x(2)) if misplaced else y
+    call.exporter.finish(point.node, [y])
+    return y
 
 
 def _known(window: Window) -> list[tuple[int, int]]:

@@ -262,7 +262,7 @@ class Exporter:
             self._fail(node, f"Keras refuses it ({' '.join(str(error).split())[:200]})")
 
     def _map(self, node: ir.Node) -> list[Any]:
-        call = self._call(node)
+        call = self.call(node)
         mapping = OPERATORS.get(call.op_type)
         facts = [self.fact(v) for v in call.values if v is not None and v.name]
         if self._foldable(node, facts):
@@ -281,7 +281,8 @@ class Exporter:
         self.operations.give(results, call.name, own=not call.layers)
         return results
 
-    def _call(self, node: ir.Node) -> Call:
+    def call(self, node: ir.Node) -> Call:
+        """A node as its mapping sees it."""
         if node.domain in g.STANDARD:
             images = None
             if self.channels_first and node.op_type in _ON_IMAGES:

@@ -70,14 +70,14 @@ def _depthwise(w: Writer, x: Value) -> Value:
 
 
 def _separable(w: Writer, x: Value) -> Value:
-    """A depthwise convolution and a pointwise one."""
+    """A depthwise convolution and a pointwise one, which the exporter knows to be one layer."""
     layer = w.layer
     kernel = w.weight("depthwise_kernel", layer.depthwise_kernel, _depthwise_kernel)
     point = w.weight("pointwise_kernel", layer.pointwise_kernel, lambda a: np.moveaxis(a, (-1, -2), (0, 1)))
     x = w.to_first(x)
     w.part = "depthwise"
     y = _conv(w, x, kernel, None, group=layer.depthwise_kernel.shape[-2])
-    w.part = "pointwise"
+    w.part = ""
     bias = w.bias()
     return w.to_own(w.add("Conv", [y, point, *([bias] if bias is not None else [])], main=True))
 
