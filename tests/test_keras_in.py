@@ -226,6 +226,16 @@ def test_a_bias_of_the_channels_may_be_computed() -> None:
     np.testing.assert_allclose(actual, images + images.mean((0, 2, 3)).reshape(4, 1, 1), atol=1e-5)
 
 
+def test_frozen_layers_stay_frozen() -> None:
+    model = plain("channels_first")
+    for name in ("stem", "norm"):
+        model.get_layer(name).trainable = False
+    result = onnx_nhwc.convert_channels_first_to_last(model)
+    frozen = [layer.name for layer in result.layers if not layer.trainable]
+    assert frozen == ["stem", "norm"]
+    assert len(result.trainable_weights) == len(model.trainable_weights)
+
+
 def test_the_model_itself_is_as_before() -> None:
     model = plain("channels_last")
     x = np.random.default_rng(0).normal(size=(1, 12, 14, 3)).astype("float32")

@@ -34,6 +34,7 @@ def _converted(model: Any, to: str, data_format: str) -> Any:
         names, structure = inputs_of(model)
         pins = _pins(model, source, data_format)
         result = export(source, Options(to=to, layouts=pins)).model
+        _freeze(model, result)
         inputs = {tensor.name: tensor for tensor in result.inputs}
         given = [inputs[io_name(name)] for name, _, _ in names]
         found = keras.tree.flatten(result.outputs)
@@ -45,6 +46,15 @@ def _converted(model: Any, to: str, data_format: str) -> Any:
         )
     warn_of_odd_inputs(model)
     return converted
+
+
+def _freeze(model: Any, result: Any) -> None:
+    """What is not trainable in the model is not in the result, where that has the same layer."""
+    layers = {layer.name: layer for layer in model._flatten_layers(include_self=False)}
+    for layer in result.layers:
+        source = layers.get(layer.name)
+        if type(source) is type(layer) and not source.trainable:
+            layer.trainable = False
 
 
 def _pins(model: Any, source: ir.Model, data_format: str) -> dict[str, tuple[int, ...]]:
