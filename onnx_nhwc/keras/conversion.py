@@ -53,7 +53,7 @@ def _freeze(model: Any, result: Any) -> None:
     layers = {layer.name: layer for layer in model._flatten_layers(include_self=False)}
     for layer in result.layers:
         source = layers.get(layer.name)
-        if type(source) is type(layer) and not source.trainable:
+        if source is not None and type(source) is type(layer) and not source.trainable:
             layer.trainable = False
 
 
