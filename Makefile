@@ -28,7 +28,7 @@ bench: $(READY)
 fuzz: $(READY)
 	$(BIN)/python -m pytest -n auto -q tests/test_fuzz.py --hypothesis-profile=fuzz
 	ONNX_NHWC_ALL_CASES=1 $(BIN)/python -m pytest -n auto -q tests/test_operator_cases.py tests/test_keras.py \
-		tests/test_keras_applications.py
+		tests/test_keras_applications.py tests/test_keras_files.py
 
 # Set up once, and again when the dependencies change.
 $(READY): setup.cfg pyproject.toml

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,7 +150,8 @@ def _keras(name: str) -> ModuleType:
         UsageError: Keras is not installed.
     """
     try:
-        return importlib.import_module(f"onnx_nhwc.keras.{name}")
+        with _uncollected():
+            return importlib.import_module(f"onnx_nhwc.keras.{name}")
     except ImportError as error:
         missing = error.name or "keras"
         if missing.startswith("onnx_nhwc"):
@@ -157,6 +160,18 @@ def _keras(name: str) -> ModuleType:
             f"this needs '{missing}', which is not installed",
             'Install it with: pip install "onnx-nhwc[keras]"',
         ) from error
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Do not look for garbage: of importing TensorFlow that is a quarter, and it finds none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def convert_file(

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from .solver_network import Demand, Network, Scale
-from .solver_program import integer_program
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -36,6 +35,8 @@ def search(network: Network, part: list[int], demands: list[Demand], scale: Scal
     bound, labels = _eliminate(_relax(network, held), order + held, {})
     best = network.cost(labels)
     if sum(map(len, network.unary)) <= _PROGRAM_LIMIT:
+        from .solver_program import integer_program  # takes a while, and few models come here
+
         candidates, proven = integer_program(network, part, demands, scale, best)
         bound = max(bound, proven)
         for candidate in candidates:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ with warnings.catch_warnings():
         if not tf.config.list_logical_devices():
             raise RuntimeError
         tf.get_logger().setLevel("ERROR")
+    from onnx_nhwc.keras import lite
     from onnx_nhwc.keras.api import Exported, export, load
     from onnx_nhwc.keras.checking import runner
     from onnx_nhwc.keras.export import UnsupportedNodesError
@@ -72,14 +74,11 @@ def differences(result: Exported, names: list[str], expected: Any, actual: Any) 
     return [f"output '{c.name}' differs: {c.reason}" for c in compared if not c.ok]
 
 
-def wrong(case: Case, result: Exported, model: onnx.ModelProto) -> list[str]:
-    """Where a Keras model differs from its source, for every choice of sizes, batch 3 included."""
-    session = Session(model)
-    found = []
+def trials(case: Case, result: Exported, session: Session) -> Iterator[tuple[str, Feeds, list[Any]]]:
+    """A name, inputs and the source's outputs, for every choice of sizes, batch 3 included."""
     for sizes in range(case.sizes):
         feeds = case.inputs(seed=1, sizes=sizes)
-        expected = session.run(feeds)
-        found += differences(result, session.names, expected, run(result, feeds, session.names))
+        yield f"sizes {sizes}", feeds, session.run(feeds)
     if result.batch.inputs:
         samples = [case.inputs(seed=1 + i) for i in range(SAMPLES)]
         results = [session.run(sample) for sample in samples]
@@ -89,12 +88,23 @@ def wrong(case: Case, result: Exported, model: onnx.ModelProto) -> list[str]:
             else samples[0][name]
             for name in samples[0]
         }
-        expected = [
-            np.concatenate(parts, axis=result.batch.outputs[name])
-            for name, parts in zip(session.names, zip(*results, strict=True), strict=True)
-        ]
-        actual = run(result, together, session.names)
-        found += [f"batch 3: {d}" for d in differences(result, session.names, expected, actual)]
+        yield (
+            "batch 3",
+            together,
+            [
+                np.concatenate(parts, axis=result.batch.outputs[name])
+                for name, parts in zip(session.names, zip(*results, strict=True), strict=True)
+            ],
+        )
+
+
+def wrong(case: Case, result: Exported, model: onnx.ModelProto) -> list[str]:
+    """Where a Keras model differs from its source."""
+    session = Session(model)
+    found = []
+    for name, feeds, expected in trials(case, result, session):
+        actual = run(result, feeds, session.names)
+        found += [f"{name}: {d}" for d in differences(result, session.names, expected, actual)]
     return found
 
 
@@ -111,4 +121,4 @@ def transposes(model: Any) -> int:
     return sum(type(op).__name__ in ("Transpose", "Permute") for op in model.operations)
 
 
-__all__ = ["UNSUPPORTED", "Exported", "UnsupportedNodesError", "keras"]
+__all__ = ["UNSUPPORTED", "Exported", "UnsupportedNodesError", "keras", "lite"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import subprocess
@@ -19,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 import onnx_nhwc
-from onnx_nhwc import files, optimize
+from onnx_nhwc import files
 from onnx_nhwc.passes.batch import free_batch
 from onnx_nhwc.weights import to_proto
 from tests.keras_models import (
@@ -29,17 +28,15 @@ from tests.keras_models import (
     exported,
     foreign,
     keras,
-    stored,
     transposes,
     wrong,
 )
 from tests.models.catalogue import CASES, Case, by_name
-from tests.running import Session, converted
+from tests.running import converted
 from tests.running import transposes as onnx_transposes
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-CLEAN = Path(__file__).parent / "keras_clean_process.py"
 BATCH_INSIDE = {"crnn"}
 """Networks whose output has its batch within: free, it takes a Transpose that a batch of 1 does not."""
 
@@ -128,86 +125,6 @@ def test_a_batch_in_flat_storage_is_free(name: str) -> None:
     one = result(case.name)
     assert one.batch.inputs == ("image",)
     assert wrong(case, one, case.load()) == []
-
-
-# --------------------------------------------------------------------------- files and backends
-
-TRAVELLERS = [
-    "torch/resnet_basic.ts.batch",
-    "torch/mobilenetv3.ts.static",
-    "torch/convnext.ts.batch",
-    "torch/densenet.dynamo.batch",
-    "torch/shufflenetv2.ts.static",
-    "torch/grouped_transposed.ts.batch",
-    "torch/unet_bilinear.ts.batch",
-    "torch/super_resolution.ts.batch",
-    "torch/vit.ts.static",
-    "torch/swin.ts.static",
-    "torch/detr.ts.static",
-    "torch/crnn.ts.batch",
-    "torch/yolov8.ts.static",
-    "torch/segment3d.ts.batch",
-    "torch/waveform.ts.static",
-]
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of saved models, with inputs and the source's outputs for each."""
-    folder = tmp_path_factory.mktemp("saved")
-    notes = {}
-    for index, name in enumerate(TRAVELLERS):
-        case = by_name(name)
-        session = Session(case.load())
-        feeds = case.inputs(seed=1)
-        one = result(name)
-        one.model.save(folder / f"{index}.keras")
-        arrays = {f"in {k}": v for k, v in stored(one, feeds).items()}
-        for output, value in zip(session.names, session.run(feeds), strict=True):
-            arrays[f"out {output}"] = np.transpose(value, one.summary.outputs[output])
-        np.savez(folder / f"{index}.npz", **arrays)
-        notes[index] = {"name": name, "layers": [op.name for op in one.model.operations]}
-    (folder / "notes.json").write_text(json.dumps(notes))
-    return folder
-
-
-@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
-def test_a_clean_process_loads_them(backend: str, saved: Path, tmp_path: Path) -> None:
-    """Safe mode, another process, another folder, without this package."""
-    pytest.importorskip(backend)
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    environment |= {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(
-        [sys.executable, str(CLEAN), str(saved)],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    report = json.loads(done.stdout.splitlines()[-1])
-    assert report == dict.fromkeys(TRAVELLERS, "")
-
-
-def test_the_command_line_writes_them(tmp_path: Path) -> None:
-    source = tmp_path / "in.onnx"
-    onnx.save(by_name("torch/resnet_basic.ts.static").load(), source)
-    for name in ("out.keras", "out.tflite", "saved_model"):
-        assert optimize.main([str(source), str(tmp_path / name), "-q"]) == 0
-        assert (tmp_path / name).exists()
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "in.onnx", "out.keras", "out.tflite", "saved_model",
-    ]  # fmt: skip
-
-
-def test_nothing_is_written_if_it_differs(tmp_path: Path) -> None:
-    source = tmp_path / "in.onnx"
-    onnx.save(by_name("torch/resnet_basic.ts.static").load(), source)
-    command = [str(source), str(tmp_path / "out.keras"), "-q", "--rtol", "0", "--atol", "0"]
-    assert optimize.main(command) == 1
-    assert [p.name for p in tmp_path.iterdir()] == ["in.onnx"]
-
-
-def test_importing_the_package_imports_no_keras() -> None:
-    code = "import sys, onnx_nhwc; onnx_nhwc.to_keras; assert 'keras' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 # ---------------------------------------------------------------------------------- training

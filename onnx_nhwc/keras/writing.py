@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from onnx_nhwc import files
 from onnx_nhwc.keras.api import Exported, export
-from onnx_nhwc.keras.checking import Feeds, Runner, check, runner
+from onnx_nhwc.keras.checking import Runner, check, runner
+from onnx_nhwc.keras.lite import lite_runner, save_model, to_lite
 from onnx_nhwc.keras.names import io_name
-from onnx_nhwc.keras.values import Array
-from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError
+from onnx_nhwc.passes.errors import FileError, UsageError
 from onnx_nhwc.passes.pipeline import Options
 from onnx_nhwc.verification import Verification
+from onnx_nhwc.weights import release
 
 __all__ = ["check_destination", "write"]
 
@@ -48,7 +48,9 @@ def write(
             f"'{dst}': only TensorFlow writes this, and Keras runs on {keras.backend.backend()}",
             "Set KERAS_BACKEND=tensorflow.",
         )
-    exported = export(files.read(src), options, free=suffix != ".tflite", progress=progress)
+    source = files.read(src)
+    exported = export(source, options, free=suffix != ".tflite", progress=progress)
+    release(source)
     arguments: dict[str, Any] = {"rtol": rtol, "atol": atol, "seed": seed, "legal": io_name}
     arguments["shapes"] = options.shapes
 
@@ -68,7 +70,7 @@ def write(
         _save(exported.model, staged)
         if verify and suffix == ".tflite":
             progress("verify")
-            found = compared(lambda outputs: _lite(staged, exported.model, outputs))
+            found = compared(lambda outputs: lite_runner(staged, exported.model, outputs))
         size = sum(file.stat().st_size for file in (staged, *staged.rglob("*")) if file.is_file())
         _commit(staged, dst, folder)
     except OSError as error:
@@ -91,58 +93,9 @@ def _save(model: Any, path: Path) -> None:
         if suffix == ".keras":
             model.save(path)
         elif suffix == ".tflite":
-            path.write_bytes(_to_lite(model))
+            path.write_bytes(to_lite(model))
         else:
-            model.export(path, format="tf_saved_model", verbose=False)
-
-
-def _to_lite(model: Any) -> bytes:
-    """Convert to LiteRT through a SavedModel, with the names of inputs and outputs."""
-    import tensorflow as tf
-
-    with tempfile.TemporaryDirectory(prefix="onnx-nhwc-") as folder:
-        model.export(folder, format="tf_saved_model", verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        try:
-            data: bytes = converter.convert()
-        except Exception as error:  # the converter raises what it likes
-            reason = str(error).strip().split("\n")[0][:300]
-            raise ConversionError(
-                f"LiteRT has no form for some operator of this model: {reason}",
-                "Write .keras or a SavedModel folder instead.",
-            ) from error
-    return data
-
-
-def _lite(path: Path, model: Any, outputs: Sequence[str]) -> Runner:
-    """What runs a ``.tflite`` file."""
-    interpreter = _interpreter(path)
-    signature = interpreter.get_signature_runner("serving_default")
-
-    def run(feeds: Feeds) -> list[Array]:
-        details = signature.get_input_details()
-        names = {tensor.name: tensor.name for tensor in model.inputs}
-        given = {}
-        for key in details:
-            name = key if key in feeds else names.get(key, next(iter(feeds)))
-            given[key] = feeds[name]
-        results = signature(**given)
-        if len(outputs) == 1:
-            return [np.asarray(next(iter(results.values())))]
-        return [np.asarray(results[name]) for name in outputs]
-
-    return run
-
-
-def _interpreter(path: Path) -> Any:
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        import tensorflow as tf
-
-        Interpreter = tf.lite.Interpreter  # noqa: N806
-    return Interpreter(model_path=str(path), num_threads=1)
+            save_model(model, path)
 
 
 def _commit(staged: Path, dst: Path, folder: Path) -> None:
