@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from keras import layers, ops
 
-from onnx_nhwc.keras.arithmetic import plus
+from onnx_nhwc.keras.arithmetic import plus, safe
 from onnx_nhwc.keras.call import Call, Load
 from onnx_nhwc.keras.form_writer import LAYER
 from onnx_nhwc.keras.padding import Window, crop, pad_image, subsample
@@ -148,12 +148,11 @@ def _run(call: Call, layer: Any, x: Any, load: Any) -> Any:
 
 
 def _misplaced(call: Call, shape: tuple[int | None, ...]) -> bool:
-    """Would a layer add its bias along the last axis of channels-first data?
+    """Might a layer add its bias along the last axis of channels-first data?
 
-    On TensorFlow, Keras does so in eager execution where that axis has as many elements
-    (see :mod:`onnx_nhwc.keras.arithmetic`).
+    On TensorFlow, Keras does so in eager execution where that axis has as many elements.
     """
-    return call.images.first and shape[-1] == shape[1]
+    return call.images.first and not safe(shape, (shape[1], *[1] * call.images.spatial))
 
 
 def _computed(call: Call) -> Any:
