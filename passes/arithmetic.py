@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
+from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 import sympy
+from numpy.typing import NDArray
 
 from . import graph as g
-from .layout import ONE, Dim
+from .layout import Dim, product
 from .rules.relation import Site, UnknownRankError
-from .symbols import expression, named
+from .symbols import difference, expression, least, named, nonnegative, total
 
 Integers = tuple[Dim, ...]
+"""The elements of an integer tensor, row-major."""
 MAX_INTEGERS = 64
 """Longer integer tensors are data, not shapes."""
 
+Places = NDArray[Any]
 Values = Callable[[ir.Value | None], Integers | None]
 
 
@@ -33,6 +39,27 @@ def arithmetic(site: Site, values: Values) -> Integers | None:
         return None
 
 
+def _places(site: Site, index: int, count: int) -> Places | None:
+    """The row-major index of every element of an input, in its shape."""
+    shape = site.shape(index)
+    if len(shape) < 2:
+        return np.arange(count).reshape((count,) if shape else ())
+    sizes = [dim.number for dim in shape if dim.static]
+    return np.arange(count).reshape(sizes) if len(sizes) == len(shape) and prod(sizes) == count else None
+
+
+def _moved(move: Callable[[Site, Values, Places], Places | None]) -> Fold:
+    """A fold that takes the first input's integers elsewhere."""
+
+    def fold(site: Site, values: Values) -> Integers | None:
+        data = values(site.node.inputs[0])
+        places = None if data is None else _places(site, 0, len(data))
+        found = None if places is None else move(site, values, places)
+        return None if found is None or data is None else tuple(data[i] for i in found.reshape(-1))
+
+    return fold
+
+
 def _passed(site: Site, values: Values) -> Integers | None:
     return values(site.node.inputs[0])
 
@@ -47,52 +74,58 @@ def _shape(site: Site, values: Values) -> Integers | None:
 
 
 def _size(site: Site, values: Values) -> Integers | None:
-    total = ONE
-    for dim in site.shape(0):
-        total = total * dim
-    return (total,)
+    return (product(site.shape(0)),)
 
 
-def _gather(site: Site, values: Values) -> Integers | None:
-    data, indices = values(site.node.inputs[0]), values(site.node.inputs[1])
-    if data is None or indices is None or len(site.shape(0)) != 1:
+def _transpose(site: Site, values: Values, data: Places) -> Places | None:
+    return np.transpose(data, site.attribute("perm"))
+
+
+def _gather(site: Site, values: Values, data: Places) -> Places | None:
+    indices, axis = values(site.node.inputs[1]), site.axis(0)
+    if indices is None or not data.ndim:
         return None
-    if not all(i.static and -len(data) <= i.number < len(data) for i in indices):
+    if not all(i.static and -data.shape[axis] <= i.number < data.shape[axis] for i in indices):
         return None
-    return tuple(data[i.number] for i in indices)
+    numbers = np.array([i.number for i in indices], np.int64)
+    places = _places(site, 1, len(indices))
+    return None if places is None else np.take(data, numbers[places], axis=axis)
 
 
-def _slice(site: Site, values: Values) -> Integers | None:
-    data = values(site.node.inputs[0])
+def _slice(site: Site, values: Values, data: Places) -> Places | None:
     starts, ends = site.parameter("starts", 1), site.parameter("ends", 2)
+    axes = site.parameter("axes", 3) or ([0] if not site.has(3) else None)
     steps = site.parameter("steps", 4) or ([1] if not site.has(4) else None)
-    if data is None or starts is None or ends is None or steps is None or len(starts) != 1:
+    if starts is None or ends is None or axes is None or steps is None or not data.ndim:
         return None
-    stop = ends[0] if steps[0] > 0 or ends[0] >= -len(data) else None
-    return data[starts[0] : stop : steps[0]]
+    if not len(starts) == len(ends) == len(axes) == len(steps) == 1:
+        return None
+    axis = axes[0] % data.ndim
+    stop = ends[0] if steps[0] > 0 or ends[0] >= -data.shape[axis] else None
+    return data[(slice(None),) * axis + (slice(starts[0], stop, steps[0]),)]
 
 
 def _concat(site: Site, values: Values) -> Integers | None:
-    parts = [values(v) for v in site.node.inputs]
-    if any(part is None for part in parts):
-        return None
-    return tuple(dim for part in parts for dim in part or ())
+    data: list[Dim] = []
+    parts: list[Places] = []
+    for index, value in enumerate(site.node.inputs):
+        found = values(value)
+        places = None if found is None else _places(site, index, len(found))
+        if found is None or places is None or not places.ndim:
+            return None
+        parts.append(places + len(data))
+        data += found
+    return tuple(data[i] for i in np.concatenate(parts, axis=site.axis(0)).reshape(-1))
 
 
 def _binary(
     combine: Callable[[Dim, Dim], Dim | None],
 ) -> Fold:
     def fold(site: Site, values: Values) -> Integers | None:
-        left, right = values(site.node.inputs[0]), values(site.node.inputs[1])
-        if left is None or right is None or 1 not in (len(left), len(right), 1 + len(left) - len(right)):
+        spread = _broadcast(site, values)
+        if spread is None:
             return None
-        size = max(len(left), len(right))
-        pairs = zip(
-            left * (size if len(left) == 1 else 1),
-            right * (size if len(right) == 1 else 1),
-            strict=True,
-        )
-        found = [combine(a, b) for a, b in pairs]
+        found = [combine(a, b) for a, b in zip(*spread, strict=True)]
         if any(dim is None for dim in found):
             return None
         return tuple(dim for dim in found if dim is not None)
@@ -100,27 +133,41 @@ def _binary(
     return fold
 
 
-def _add(a: Dim, b: Dim) -> Dim | None:
-    return Dim(a.number + b.number) if a.static and b.static else named(expression(a) + expression(b))
-
-
-def _sub(a: Dim, b: Dim) -> Dim | None:
-    if a.static and b.static:
-        return Dim(a.number - b.number)
-    return named(expression(a) - expression(b))
+def _broadcast(site: Site, values: Values) -> list[Integers] | None:
+    """The integers of all inputs, broadcast."""
+    data, places = [], []
+    for index, value in enumerate(site.node.inputs):
+        found = values(value)
+        there = None if found is None else _places(site, index, len(found))
+        if found is None or there is None:
+            return None
+        data.append(found)
+        places.append(there)
+    try:
+        wide = np.broadcast_arrays(*places)
+    except ValueError:
+        return None
+    return [tuple(d[i] for i in p.reshape(-1)) for d, p in zip(data, wide, strict=True)]
 
 
 def _mul(a: Dim, b: Dim) -> Dim:
-    return a * b
+    return a * b if a.number and b.number else Dim(0)
 
 
 def _div(a: Dim, b: Dim) -> Dim | None:
+    """The quotient.
+
+    ONNX rounds it towards 0, so it is the floor of numbers that are not negative only. A size less a
+    constant counts as one: a model does not accept sizes at which that is negative.
+    """
     if b.number <= 0 or a.number < 0:
         return None
     if a.static and b.static:
         return Dim(a.number // b.number)
     exact = a.over(b)
-    return exact if exact is not None else named(sympy.floor(expression(a) / expression(b)))
+    if exact is not None or least(expression(a)) is None or not nonnegative(expression(b)):
+        return exact
+    return named(sympy.floor(expression(a) / expression(b)))
 
 
 def _equal(a: Dim, b: Dim) -> Dim | None:
@@ -132,15 +179,10 @@ def _equal(a: Dim, b: Dim) -> Dim | None:
 
 
 def _where(site: Site, values: Values) -> Integers | None:
-    parts = [values(value) for value in site.node.inputs]
-    if any(part is None for part in parts):
+    spread = _broadcast(site, values)
+    if spread is None:
         return None
-    condition, yes, no = (part or () for part in parts)
-    size = max(len(condition), len(yes), len(no))
-    if any(len(part) not in (1, size) for part in (condition, yes, no)):
-        return None
-    wide = [part * (size if len(part) == 1 else 1) for part in (condition, yes, no)]
-    return tuple(a if c.number else b for c, a, b in zip(*wide, strict=True))
+    return tuple(yes if condition.number else no for condition, yes, no in zip(*spread, strict=True))
 
 
 def _filled(site: Site, values: Values) -> Integers | None:
@@ -154,19 +196,17 @@ def _filled(site: Site, values: Values) -> Integers | None:
 
 
 FOLDS: dict[str, Fold] = {
-    **dict.fromkeys(("Identity", "Unsqueeze", "Squeeze"), _passed),
-    "Reshape": lambda site, values: (
-        _passed(site, values) if values(site.node.inputs[1]) in ((Dim(-1),), (), (ONE,)) else None
-    ),
+    **dict.fromkeys(("Identity", "Unsqueeze", "Squeeze", "Reshape", "Flatten"), _passed),
     "Cast": _integral_cast,
     "Shape": _shape,
     "Size": _size,
-    "Gather": _gather,
-    "Slice": _slice,
+    "Transpose": _moved(_transpose),
+    "Gather": _moved(_gather),
+    "Slice": _moved(_slice),
     "Concat": _concat,
     "ConstantOfShape": _filled,
-    "Add": _binary(_add),
-    "Sub": _binary(_sub),
+    "Add": _binary(total),
+    "Sub": _binary(difference),
     "Mul": _binary(_mul),
     "Div": _binary(_div),
     "Equal": _binary(_equal),

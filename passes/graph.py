@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .layout import Dim
+from .symbols import written
 
 STANDARD = ("", "ai.onnx")
 COPIES = {"Expand", "Reshape", "Unsqueeze", "Slice", "Gather", "Identity"}
@@ -200,10 +201,8 @@ class Edits:
 
 
 def ir_shape(shape: Sequence[Dim]) -> ir.Shape:
-    """A shape as onnx_ir states it; products of symbols become unknown."""
-    return ir.Shape(
-        [d.number if d.static else d.symbols[0] if d.number == len(d.symbols) == 1 else None for d in shape]
-    )
+    """A shape as onnx_ir states it; a product that has no name to be read back by becomes unknown."""
+    return ir.Shape([dim.number if dim.static else written(dim) for dim in shape])
 
 
 def remove_dead(model: ir.Model) -> None:

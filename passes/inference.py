@@ -6,12 +6,8 @@ import onnx
 import onnx_ir as ir
 
 from . import graph as g
-from .layout import Dim, Shape
+from .layout import UNKNOWN, Dim, Shape
 from .symbols import read
-
-UNKNOWN = Dim(0)
-"""Marks a size that inference does not tell. No size is 0: empty axes have a symbol of their own."""
-
 
 REFUSALS = (
     KeyError,

@@ -58,6 +58,8 @@ class Dim(NamedTuple):
 
 
 ONE = Dim(1)
+UNKNOWN = Dim(0)
+"""Marks a size that nothing tells. No size is 0: empty axes have a symbol of their own."""
 Shape = tuple[Dim, ...]
 
 

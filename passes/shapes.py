@@ -17,12 +17,12 @@ from . import graph as g
 from .arithmetic import MAX_INTEGERS, Integers, arithmetic
 from .errors import ConversionError
 from .fold import evaluate, foldable
-from .inference import UNKNOWN, infer_model, infer_node
-from .layout import ONE, Dim, Shape, Step, shape_after
+from .inference import infer_model, infer_node
+from .layout import ONE, UNKNOWN, Dim, Shape, Step, shape_after
 from .rules import RULES, views
 from .rules.relation import Relation, Rule, Site, UnknownRankError, barrier
 from .rules.spatial import SpatialRule
-from .symbols import read
+from .symbols import read, written
 from .ties import Tie
 
 
@@ -47,11 +47,17 @@ class Shapes:
 
     def values(self, value: ir.Value | None) -> Integers | None:
         """The integers that a scalar or one-dimensional value holds, if they are known."""
+        found = self.elements(value)
+        shape = None if value is None or found is None else self.shape(value)
+        return None if shape is not None and len(shape) > 1 else found
+
+    def elements(self, value: ir.Value | None) -> Integers | None:
+        """The integers that a value holds, row-major, if they are known."""
         if value is None:
             return None
         if value not in self.integers:
             tensor = g.constant(value)
-            if tensor is None or tensor.size > MAX_INTEGERS or len(tensor.shape) > 1:
+            if tensor is None or tensor.size > MAX_INTEGERS:
                 return None
             found = g.integers(value)
             if found is None:
@@ -76,8 +82,8 @@ class Shapes:
     def settle(self, value: ir.Value, opinions: list[Shape | None]) -> None:
         """Take the best of several opinions: numbers, then symbols, the later ones of the list first.
 
-        A symbol has to be readable at run time, so a product or sum of symbols that no value has as an
-        axis yet gets a name of its own.
+        A symbol has to be readable at run time, so a product of symbols that no value has as an axis yet
+        becomes one symbol.
         """
         known = [shape for shape in opinions if shape is not None]
         if not known:
@@ -99,6 +105,9 @@ class Shapes:
             single = dim.number == 1 and len(dim.symbols) == 1
             if single or all(symbol in self.sources for symbol in dim.symbols):
                 return dim
+            name = written(dim)
+            if name is not None:
+                return Dim(1, (name,))
         return fresh
 
     def _remember(self, value: ir.Value) -> None:
@@ -149,13 +158,15 @@ def _fold(node: ir.Node, shapes: Shapes, edits: g.Edits) -> bool:
     g.state_type(node)
     found = evaluate(node) if foldable(node) else None
     if found is None:
-        known = arithmetic(Site.of(node, shapes.shape, shapes.values), shapes.values)
+        known = arithmetic(Site.of(node, shapes.shape, shapes.values), shapes.elements)
         output = node.outputs[0] if node.outputs else None
         if output is None or known is None or not all(dim.static for dim in known):
             return False
         if output.dtype not in (ir.DataType.INT64, ir.DataType.INT32) or output.shape is None:
             return False
-        shape = [len(known)] if len(output.shape) else []
+        shape = [size for size in output.shape if isinstance(size, int)] if len(output.shape) != 1 else [-1]
+        if len(shape) != len(output.shape):
+            return False
         found = [np.reshape([dim.number for dim in known], shape).astype(output.dtype.numpy())]
     for output, result in zip(node.outputs, found, strict=True):
         if output.is_graph_output():
@@ -186,7 +197,7 @@ def _visit(node: ir.Node, shapes: Shapes) -> None:
         shapes.dims[node.outputs[0]] = result
     else:
         _settle(site, relation, rule, shapes)
-    integers = arithmetic(site, shapes.values)
+    integers = arithmetic(site, shapes.elements)
     if integers is not None and len(integers) <= MAX_INTEGERS:
         shapes.integers[node.outputs[0]] = integers
 
@@ -230,7 +241,7 @@ def _settle(site: Site, relation: Relation | None, rule: Rule | None, shapes: Sh
         if derived is None and rule is not None and rule.view is not None:
             rank = views.rank(site)
             derived = None if rank is None else (UNKNOWN,) * rank
-        told = rule.sizes(site) if rule is not None and rule.sizes is not None and index == 0 else None
+        told = rule.sizes(site, index) if rule is not None and rule.sizes is not None else None
         told = told or _from_bodies(site.node, index, shapes)
         shapes.settle(value, [told, inferred[index], declared[index], derived])
 

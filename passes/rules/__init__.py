@@ -8,12 +8,13 @@ the report names it. To add an operator: add a row here, and a case to ``tests/c
 
 from __future__ import annotations
 
-from . import axes, contraction, normalization, shaping, views
+from dataclasses import replace
+
+from . import axes, contraction, normalization, shaping, sizes, views
 from .elementwise import dropout, elementwise, like, on_first
 from .recurrent import recurrent
 from .relation import Relation, Rule, Site, barrier
 from .spatial import (
-    convolved,
     features,
     indices_in_columns,
     resizes_other_axes,
@@ -85,8 +86,8 @@ RULES: dict[str, Rule] = {
     "Dropout": Rule(dropout),
     "CastLike": Rule(like),
     # An axis, or several.
-    "Concat": Rule(axes.concat, axes.move_axis),
-    "Split": axes.along(0),
+    "Concat": Rule(axes.concat, axes.move_axis, sizes=sizes.concatenated),
+    "Split": replace(axes.along(0), sizes=sizes.cut),
     "Softmax": Rule(axes.softmax, axes.move_softmax),
     "LogSoftmax": Rule(axes.softmax, axes.move_softmax),
     "Hardmax": Rule(axes.softmax, axes.move_softmax),
@@ -131,10 +132,10 @@ RULES: dict[str, Rule] = {
     "Squeeze": view(views.squeeze),
     "Unsqueeze": view(views.unsqueeze),
     # An entry per axis; shapes; lookups.
-    "Expand": Rule(shaping.expand, shaping.move_expand, sizes=shaping.expanded),
-    "Tile": Rule(shaping.tile, shaping.move_tile),
-    "Pad": Rule(shaping.pad, shaping.move_pad),
-    "Slice": Rule(shaping.slicing, shaping.move_slice),
+    "Expand": Rule(shaping.expand, shaping.move_expand, sizes=sizes.expanded),
+    "Tile": Rule(shaping.tile, shaping.move_tile, sizes=sizes.tiled),
+    "Pad": Rule(shaping.pad, shaping.move_pad, sizes=sizes.padded),
+    "Slice": Rule(shaping.slicing, shaping.move_slice, sizes=sizes.sliced),
     "CenterCropPad": Rule(shaping.center_crop_pad, shaping.move_center_crop_pad),
     "Gather": Rule(shaping.gather, shaping.move_gather, view=views.gather),
     "GatherND": Rule(shaping.gather_nd),
@@ -142,9 +143,7 @@ RULES: dict[str, Rule] = {
     "OneHot": Rule(shaping.one_hot, shaping.move_one_hot),
     "Shape": Rule(shaping.shape, shaping.move_shape),
     "Size": Rule(shaping.size),
-    "ConstantOfShape": Rule(
-        shaping.constant_of_shape, shaping.move_constant_of_shape, sizes=shaping.stated(0)
-    ),
+    "ConstantOfShape": Rule(shaping.constant_of_shape, shaping.move_constant_of_shape, sizes=sizes.stated(0)),
     "ReverseSequence": Rule(shaping.reverse_sequence),
     "Trilu": Rule(shaping.last_two_fixed),
     "Det": Rule(shaping.last_two_fixed),
@@ -155,14 +154,14 @@ RULES: dict[str, Rule] = {
     "MatMulInteger": Rule(lambda site: contraction.integer_matmul(site, 1, vectors=(3,))),
     "QLinearMatMul": Rule(lambda site: contraction.integer_matmul(site, 3, vectors=(4, 5))),
     # Spatial: channels first in the standard, channels last as functions.
-    "Conv": spatial("n c s, a b k, - -> n d s'", with_bias, sizes=convolved),
-    "ConvTranspose": spatial("n c s, a b k, - -> n d s'", with_bias),
+    "Conv": spatial("n c s, a b k, - -> n d s'", with_bias, sizes=sizes.convolved),
+    "ConvTranspose": spatial("n c s, a b k, - -> n d s'", with_bias, sizes=sizes.transposed_convolved),
     "ConvInteger": spatial("n c s, a b k, -, - -> n d s'"),
     "QLinearConv": spatial("n c s, -, -, a b k, -, -, -, -, - -> n d s'"),
     "DeformConv": spatial("n c s, a b k, n e s, -, n f s -> n d s'", alike=False),
-    "MaxPool": spatial("n c s -> n c s', n c s'", unless=indices_in_columns, sizes=convolved),
+    "MaxPool": spatial("n c s -> n c s', n c s'", unless=indices_in_columns, sizes=sizes.convolved),
     "MaxUnpool": spatial("n c s, n c s, * -> n c s'", alike=False),
-    "AveragePool": spatial("n c s -> n c s'", sizes=convolved),
+    "AveragePool": spatial("n c s -> n c s'", sizes=sizes.convolved),
     "LpPool": spatial("n c s -> n c s'"),
     "GlobalAveragePool": spatial("n c s -> n c s'"),
     "GlobalMaxPool": spatial("n c s -> n c s'"),
@@ -171,11 +170,11 @@ RULES: dict[str, Rule] = {
     "InstanceNormalization": spatial("n c s, -, - -> n c s"),
     "GroupNormalization": spatial("n c s, -, - -> n c s", unless=scales_per_group),
     "LRN": spatial("n c s -> n c s"),
-    "Upsample": spatial("n c s, * -> n c s'", alike=False, unless=resizes_other_axes),
+    "Upsample": spatial("n c s, * -> n c s'", alike=False, unless=resizes_other_axes, sizes=sizes.upsampled),
     "Resize": spatial(
         "n c s, **, *, * -> n c s'",
         unless=resizes_other_axes,
-        sizes=shaping.stated(3),
+        sizes=sizes.upsampled,
         older=(11, "n c s, * -> n c s'"),
     ),
     "DepthToSpace": spatial("n c s -> n d s'", alike=False),
@@ -188,9 +187,12 @@ RULES: dict[str, Rule] = {
     "GRU": recurrent(),
     "RNN": recurrent(),
     # Fixed by their definition.
+    "Range": Rule(
+        lambda site: barrier(site.node, "its definition fixes the order of its axes"), sizes=sizes.ranged
+    ),
     **fixed(
         *("Attention", "RotaryEmbedding", "NonZero", "NonMaxSuppression", "EyeLike", "AffineGrid"),
-        *("Col2Im", "STFT", "Range", "RandomNormal", "RandomNormalLike", "RandomUniform"),
+        *("Col2Im", "STFT", "RandomNormal", "RandomNormalLike", "RandomUniform"),
         *(
             "RandomUniformLike",
             "Bernoulli",

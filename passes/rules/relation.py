@@ -368,8 +368,8 @@ class Rule:
     rewrite: Rewrite | None = None
     view: Callable[[Site], list[Any] | None] | None = None
     """For operators that only rename factors: the steps that they stand for."""
-    sizes: Callable[[Site], Shape | None] | None = None
-    """The first output's sizes, where integers that an input holds tell them."""
+    sizes: Callable[[Site, int], Shape | None] | None = None
+    """The sizes of an output, where integers tell them."""
 
 
 def identity_stored(dims: Shape) -> Stored:

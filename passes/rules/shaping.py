@@ -8,7 +8,6 @@ import numpy as np
 import onnx_ir as ir
 
 from .. import graph as g
-from ..layout import ONE, Shape
 from .relation import Arrangement, Form, Move, Relation, Site, arrangement, barrier
 
 
@@ -42,27 +41,6 @@ def expand(site: Site) -> Relation:
         resized=frozenset(letters),
         broadcast=frozenset(letters),
     )
-
-
-def expanded(site: Site) -> Shape | None:
-    """Sizes of an Expand: the target's, but where that is 1."""
-    target = site.values(site.node.inputs[1])
-    if target is None:
-        return None
-    rank = max(site.rank, len(target))
-    own = (ONE,) * (rank - site.rank) + site.shape(0)
-    wanted = (ONE,) * (rank - len(target)) + target
-    return tuple(a if b == ONE else b for a, b in zip(own, wanted, strict=True))
-
-
-def stated(index: int) -> Callable[[Site], Shape | None]:
-    """Sizes that an input spells out."""
-
-    def sizes(site: Site) -> Shape | None:
-        found = site.values(g.input_at(site.node, index))
-        return found if found and all(dim.number > 0 for dim in found) else None
-
-    return sizes
 
 
 def move_expand(move: Move) -> None:

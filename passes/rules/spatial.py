@@ -18,10 +18,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .. import graph as g
-from ..layout import Shape
-from ..symbols import window_count
 from .relation import Arrangement, Letters, Move, Relation, Rule, Site, barrier
 from .shaping import permute_entries
+from .sizes import Sizes
 
 DOMAIN = "onnx_nhwc"
 SOURCE_ORDER = "nmcdefab"
@@ -93,7 +92,7 @@ def spatial(
     *,
     alike: bool = True,
     unless: Callable[[Site], str] = lambda site: "",
-    sizes: Callable[[Site], Shape | None] | None = None,
+    sizes: Sizes | None = None,
     flat: Callable[[Site], Relation] | None = None,
     older: tuple[int, str] | None = None,
 ) -> SpatialRule:
@@ -237,26 +236,6 @@ def features(site: Site) -> Relation:
         whole=frozenset({0}),
         allows=lambda order: order[0].letter == 0,
     )
-
-
-def convolved(site: Site) -> Shape | None:
-    """Sizes of a Conv's or a pool's result: floor((x + pads - dilation (k - 1) - 1) / stride) + 1."""
-    kernel = site.shape(1)[2:] if site.node.op_type == "Conv" else None
-    rank = site.rank - 2
-    ones = [1] * rank
-    lengths = site.attribute("kernel_shape") or [k.number for k in kernel or ()]
-    if kernel is not None and not all(k.static for k in kernel):
-        return None
-    if site.attribute("ceil_mode", 0) or site.attribute("auto_pad", "NOTSET") != "NOTSET":
-        return None
-    strides, dilations = (site.attribute(name) or ones for name in ("strides", "dilations"))
-    pads = site.attribute("pads") or [0] * (2 * rank)
-    image = tuple(
-        window_count(dim, pads[i] + pads[i + rank] - dilations[i] * (lengths[i] - 1) - 1, strides[i])
-        for i, dim in enumerate(site.shape(0)[2:])
-    )
-    channels = site.shape(1)[0] if kernel is not None else site.shape(0)[1]
-    return (site.shape(0)[0], channels, *image)
 
 
 def trains(site: Site) -> str:
