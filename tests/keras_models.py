@@ -37,16 +37,6 @@ with warnings.catch_warnings():
 Feeds = dict[str, NDArray[Any]]
 SAMPLES = 3
 
-UNSUPPORTED = {
-    "torch/cvt.dynamo.hw": "splits by sizes that are computed",
-    "torch/cvt.ts.hw": "slices up to an end that is computed",
-    "torch/detr.ts.batch": "reshapes to a size that no value has",
-    "torch/detr.ts.hw": "reshapes to a size that no value has",
-    "torch/unet_transposed.dynamo.hw": "pads by amounts that are computed",
-    "torch/unet_transposed.ts.hw": "pads by amounts that are computed",
-}
-"""Networks of the catalogue that Keras cannot express while their sizes are dynamic."""
-
 
 def exported(model: onnx.ModelProto, **options: Any) -> Exported:
     free = options.pop("free", True)
@@ -121,4 +111,4 @@ def transposes(model: Any) -> int:
     return sum(type(op).__name__ in ("Transpose", "Permute") for op in model.operations)
 
 
-__all__ = ["UNSUPPORTED", "Exported", "UnsupportedNodesError", "keras", "lite"]
+__all__ = ["Exported", "UnsupportedNodesError", "keras", "lite"]

@@ -22,7 +22,6 @@ from onnx_nhwc import files
 from onnx_nhwc.passes.batch import free_batch
 from onnx_nhwc.weights import to_proto
 from tests.keras_models import (
-    UNSUPPORTED,
     Exported,
     UnsupportedNodesError,
     exported,
@@ -63,18 +62,12 @@ def result(name: str) -> Exported:
 
 @pytest.mark.parametrize("case", CHECKED)
 def test_a_network_computes_the_same(case: Case) -> None:
-    if case.name in UNSUPPORTED:
-        with pytest.raises(UnsupportedNodesError):
-            result(case.name)
-        return
     assert wrong(case, result(case.name), case.load()) == []
 
 
 @pytest.mark.parametrize("case", CHECKED)
 def test_a_network_is_made_of_what_keras_has(case: Case) -> None:
     """No class of ours, no Lambda, no Transpose that the functions dialect does not hold."""
-    if case.name in UNSUPPORTED:
-        pytest.skip(UNSUPPORTED[case.name])
     model = result(case.name).model
     assert foreign(model) == []
     source = case.load()
@@ -88,8 +81,8 @@ NOT_EXPRESSED = {
     *("custom_bias", "custom_domain"),
 }
 """Pitfalls with operators that Keras has no form for."""
-NOT_WHILE_DYNAMIC = {"equal_axes", "pools", "resize", "shape_slice", "slices", "softmax"}
-"""Pitfalls with operators that have to know a size."""
+NOT_WHILE_DYNAMIC = {"pools", "shape_slice"}
+"""Pitfalls with windows that have to know a size."""
 ROUNDED = {"casts"}
 """Pitfalls with booleans that hang on the last bit of a convolution."""
 

@@ -11,7 +11,9 @@ from keras import layers, ops
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call, is_float
 from onnx_nhwc.keras.determined import reduced
+from onnx_nhwc.keras.reshaping import reshape_to
 from onnx_nhwc.keras.values import UnsupportedError
+from onnx_nhwc.passes.layout import product
 
 Mapping = Callable[[Call], Any]
 Reduce = Callable[..., Any]
@@ -140,16 +142,9 @@ def softmax(layer: Any, function: Reduce) -> Mapping:
                 made = call.layer(layer, axis=-1 if axis == rank - 1 else axis)
                 return made(x)
             return function(x, axis=-1 if axis == rank - 1 else axis)
-        shape = x.shape
-        if axis == 0 or any(size is None for size in shape[1:]):
-            if None in shape:
-                raise UnsupportedError("it flattens axes whose sizes are not known")
-            flat = ops.reshape(x, (1, -1))
-        else:
-            tail = int(np.prod(shape[axis:]))
-            flat = ops.reshape(x, (-1, tail))
-        target = tuple(-1 if size is None else size for size in shape)
-        return ops.reshape(function(flat, axis=-1), target)
+        dims = call.dims(0)
+        flat = (product(dims[:axis]), product(dims[axis:]))
+        return reshape_to(call, function(reshape_to(call, x, dims, flat), axis=-1), flat, dims)
 
     return mapped
 
@@ -160,8 +155,10 @@ def _alone(op_type: str, x: Any) -> Any:
 
 
 def hardmax(x: Any, axis: int) -> Any:
-    size = x.shape[axis]
-    return ops.one_hot(ops.argmax(x, axis=axis), size, axis=axis, dtype=x.dtype)
+    """1 at the first of the largest elements."""
+    top = ops.equal(x, ops.max(x, axis=axis, keepdims=True))
+    count = ops.cumsum(ops.cast(top, "int32"), axis=axis)
+    return ops.cast(ops.logical_and(top, ops.equal(count, 1)), x.dtype)
 
 
 def log_softmax(x: Any, axis: int) -> Any:

@@ -38,7 +38,7 @@ def resize(call: Call) -> Any:
         if size is None and target is None and scale is not None and scale == int(scale):
             target = call.dims(0)[axis] * Dim(int(scale))
         if size is None or (target is not None and not target.static):
-            y = _at_run_time(call, y, axis, mode, target)
+            y = _at_run_time(call, y, axis, mode, target, scale)
             continue
         whole = target.number if target is not None else int(np.floor(size * (scale or 1.0)))
         if scale is None:
@@ -185,20 +185,25 @@ def _tapped(x: Any, axis: int, target: Axis, mode: Mode) -> Any:
     return total
 
 
-def _at_run_time(call: Call, x: Any, axis: int, mode: Mode, target: Dim | None) -> Any:
-    """Resize one axis whose sizes are known at run time only: nearest and linear."""
-    if target is None:
-        raise UnsupportedError("an axis of unknown size is resized by a scale that is not whole")
+def _at_run_time(call: Call, x: Any, axis: int, mode: Mode, target: Dim | None, scale: float | None) -> Any:
+    """Resize one axis whose sizes are known at run time only."""
     sizes = call.exporter.sizes
     size = sizes.length(call.dims(0)[axis])
+    if target is None:
+        scaled = ops.floor(ops.multiply(ops.cast(size, "float32"), scale))
+        target = sizes.name(ops.cast(scaled, "int32"))
     last = ops.cast(ops.subtract(size, 1), "float32")
     x_new = ops.cast(sizes.range(target), "float32")
     old, new = (ops.cast(v, "float32") for v in (size, sizes.length(target)))
-    if mode.coordinates in ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric"):
-        scale = ops.divide(new, old)
-        place = ops.subtract(ops.divide(plus(x_new, 0.5), scale), 0.5)
+    ratio = ops.divide(new, old)
+    by = ratio if scale is None else scale
+    if mode.coordinates in ("half_pixel", "pytorch_half_pixel"):
+        place = ops.subtract(ops.divide(plus(x_new, 0.5), by), 0.5)
+    elif mode.coordinates == "half_pixel_symmetric":
+        offset = ops.multiply(ops.subtract(1.0, ops.divide(ratio, by)), ops.divide(old, 2.0))
+        place = plus(offset, ops.subtract(ops.divide(plus(x_new, 0.5), by), 0.5))
     elif mode.coordinates == "asymmetric":
-        place = ops.divide(x_new, ops.divide(new, old))
+        place = ops.divide(x_new, by)
     elif mode.coordinates == "align_corners":
         steps = ops.maximum(ops.subtract(new, 1.0), 1.0)
         place = ops.divide(ops.multiply(x_new, last), steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,11 +15,11 @@ from onnx_nhwc.keras.call import Call, is_float
 from onnx_nhwc.keras.determined import padded, result, sliced
 from onnx_nhwc.keras.images import Images
 from onnx_nhwc.keras.padding import pad_image
+from onnx_nhwc.keras.places import FAR, between, extended, repeated
 from onnx_nhwc.keras.reshaping import add_zeros
 from onnx_nhwc.keras.values import Array, Constant, UnsupportedError
 from onnx_nhwc.passes.layout import ONE, Dim
-
-_FAR = 2**31 - 1
+from onnx_nhwc.passes.symbols import difference
 
 
 def transpose(call: Call) -> Any:
@@ -44,86 +45,93 @@ def concat(call: Call) -> Any:
 def split(call: Call) -> Any:
     x = call.tensor(0)
     axis = call.attribute("axis", 0) % len(x.shape)
+    sizes = _parts(call, axis)
+    if len(sizes) == 1:
+        return [x]
+    if all(size.static for size in sizes):
+        numbers = [size.number for size in sizes]
+        if len(set(numbers)) == 1 and x.shape[axis] is not None:
+            return ops.split(x, len(numbers), axis=axis)
+        return ops.split(x, [int(v) for v in np.cumsum(numbers[:-1])], axis=axis)
+    ends = [Dim(0)]
+    for size in sizes[:-1]:
+        ends.append(call.exporter.sizes.total(ends[-1], size))
+    ends.append(call.dims(0)[axis])
+    return [_part(call, x, axis, bounds) for bounds in itertools.pairwise(ends)]
+
+
+def _parts(call: Call, axis: int) -> Sequence[Dim]:
+    """The sizes of a Split's outputs."""
+    count, size = len(call.node.outputs), call.shape(0)[axis]
+    if call.has(1) and call.opset >= 13 and call.constant(1) is None and result(call) is None:
+        return call.exporter.sizes.integers(call.value(1))
     sizes = call.integers("split", 1)
-    count = len(call.node.outputs)
     if sizes is None:
-        size = x.shape[axis]
         if size is None:
             raise UnsupportedError("the size of the axis that it splits is not known")
         part = -(-size // count)
         sizes = [part] * (count - 1) + [size - part * (count - 1)]
-    if len(sizes) == 1:
-        return [x]
-    if len(set(sizes)) == 1 and x.shape[axis] is not None:
-        return ops.split(x, len(sizes), axis=axis)
-    return ops.split(x, [int(v) for v in np.cumsum(sizes[:-1])], axis=axis)
+    return [Dim(number) for number in sizes]
 
 
 def slice_(call: Call) -> Any:
     """Slice; against the axis by flipping it first, which all backends can."""
-    if "starts" not in call.node.attributes and _computed(call, 1, 2, 3, 4):
+    given = "starts" in call.node.attributes
+    if not given and _computed(call, 1, 2, 3, 4) and result(call) is not None and None not in call.shape(0):
         return sliced(call)
     x = call.tensor(0)
-    rank = len(x.shape)
-    starts, ends = _bounds(call, "starts", 1), _bounds(call, "ends", 2)
+    starts, ends = (_bounds(call, name, index) for name, index in (("starts", 1), ("ends", 2)))
     axes = call.integers("axes", 3) or list(range(len(starts)))
     steps = call.integers("steps", 4) or [1] * len(starts)
-    key = [slice(None)] * rank
+    key = [slice(None)] * len(x.shape)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        axis %= rank
+        axis %= len(key)
         size = x.shape[axis]
-        if step < 0:
-            if size is None:
-                raise UnsupportedError("a negative step needs to know the axis' size")
-            if start is None or end is None:
-                raise UnsupportedError("its bounds are computed at run time")
-            places = range(*slice(start, None if end < -size else end, step).indices(size))
+        if step < 0 and size is not None and start.static and end.static:
+            bound = end.number if end.number >= -size else None
+            places = range(*slice(start.number, bound, step).indices(size))
             x = ops.flip(x, axis=axis)
             first = size - 1 - places[0] if len(places) else 0
             key[axis] = slice(first, first + max(len(places) - 1, -1) * -step + 1, -step)
             if not len(places):
                 key[axis] = slice(0, 0)
-            continue
-        key[axis] = _forward(call, axis, start, end, step, size)
-    if all(part == slice(None) for part in key):
-        return x
-    return x[tuple(key)]
+        else:
+            x = _part(call, x, axis, (start, end), step)
+    return x if all(part == slice(None) for part in key) else x[tuple(key)]
+
+
+def _part(call: Call, x: Any, axis: int, bounds: tuple[Dim, Dim], step: int = 1) -> Any:
+    """A slice along one axis."""
+    own, size = call.dims(0)[axis], x.shape[axis]
+    start, end = (_from_behind(bound, own) for bound in bounds)
+    if step > 0 and isinstance(start, int) and (end is None or isinstance(end, int)):
+        if size is not None:
+            places = slice(start, end, step).indices(size)
+            part = slice(None) if places == (0, size, 1) else slice(*places)
+        else:
+            first = None if start == 0 or start <= -FAR else start
+            part = slice(first, end, None if step == 1 else step)
+        return x if part == slice(None) else _at(x, axis, part)
+    return between(call, x, axis, bounds, step)
+
+
+def _from_behind(bound: Dim, own: Dim) -> Dim | int | None:
+    """A bound as a number: counted from behind if its distance from the end is known; None is the end."""
+    if bound.static:
+        return bound.number if bound.number < FAR else None
+    left = difference(own, bound)
+    return bound if not left.static or left.number < 0 else -left.number or None
+
+
+def _bounds(call: Call, name: str, index: int) -> Sequence[Dim]:
+    if name in call.node.attributes or not call.has(index):
+        return [Dim(number) for number in call.attribute(name)]
+    return call.exporter.sizes.integers(call.value(index))
 
 
 def _computed(call: Call, *indices: int) -> bool:
     """Is one of these inputs known at run time only?"""
     return any(call.has(i) and call.sizes(i) is None and call.constant(i) is None for i in indices)
-
-
-def _forward(call: Call, axis: int, start: int | None, end: int | None, step: int, size: int | None) -> slice:
-    if start is None:
-        raise UnsupportedError("its start is computed at run time")
-    if size is not None and end is not None:
-        places = slice(start, end, step).indices(size)
-        return slice(None) if places == (0, size, 1) else slice(*places)
-    stop = None if end is None or end >= _FAR else end
-    first = None if start == 0 or start <= -_FAR else start
-    return slice(first, stop, None if step == 1 else step)
-
-
-def _bounds(call: Call, name: str, index: int) -> list[int | None]:
-    """Starts or ends; None for an end that is the axis' own size."""
-    if name in call.node.attributes or not call.has(index):
-        return list(call.attribute(name))
-    dims = call.sizes(index)
-    if dims is None:
-        return [int(v) for v in call.array(index, name).reshape(-1)]
-    axes = call.integers("axes", 3) or list(range(len(dims)))
-    own = call.dims(0)
-    bounds: list[int | None] = []
-    for dim, axis in zip(dims, axes, strict=True):
-        if dim.static:
-            bounds.append(dim.number)
-        elif dim == own[axis % len(own)] and name == "ends":
-            bounds.append(None)
-        else:
-            raise UnsupportedError(f"its {name} are computed at run time")
-    return bounds
 
 
 def tile(call: Call) -> Any:
@@ -133,47 +141,78 @@ def tile(call: Call) -> Any:
         values = call.integers("repeats", 1) or []
         return ops.tile(x, tuple(values)) if any(v != 1 for v in values) else x
     wanted = [dim if size == 1 else ONE for dim, size in zip(repeats, x.shape, strict=True)]
-    if any(d != w for d, w in zip(repeats, wanted, strict=True)):
-        raise UnsupportedError("how often it repeats is computed at run time")
-    return add_zeros(x, call.exporter.sizes.grid(wanted), x.dtype)
+    for axis, times in enumerate(repeats):
+        if times != wanted[axis]:
+            x = repeated(call, x, axis, times)
+    return add_zeros(x, call.exporter.sizes.grid(wanted), x.dtype) if any(w != ONE for w in wanted) else x
 
 
 def pad(call: Call) -> Any:
     """Pad in every mode; negative pads cut."""
-    if call.opset >= 11 and _computed(call, 1, 2, 3):
+    computed = call.opset >= 11 and _computed(call, 1, 2, 3)
+    if computed and result(call) is not None and None not in call.shape(0):
         return padded(call)
-    x = call.tensor(0)
-    rank = len(x.shape)
-    flat = call.integers("pads", 1) or call.integers("paddings", None) or []
-    axes = call.integers("axes", 3)
-    axes = list(range(rank)) if axes is None else [axis % rank for axis in axes]
-    pairs = [(0, 0)] * rank
-    for i, axis in enumerate(axes):
-        pairs[axis] = (flat[i], flat[i + len(axes)])
-    x = _cut(x, pairs)
-    pairs = [(max(a, 0), max(b, 0)) for a, b in pairs]
+    x, pairs = call.tensor(0), _pads(call)
     mode = call.attribute("mode", "constant")
-    if isinstance(mode, bytes):
-        mode = mode.decode()
-    if mode == "constant":
-        return _constant_pad(call, x, pairs)
-    if mode == "reflect" and all(
-        size is None or max(p) < size for p, size in zip(pairs, x.shape, strict=True)
-    ):
-        return ops.pad(x, pairs, mode="reflect") if any(map(any, pairs)) else x
+    mode = mode.decode() if isinstance(mode, bytes) else mode
+    value = _pad_value(call) if mode == "constant" else 0
+    numbers = [(a.number, b.number) if a.static and b.static else (0, 0) for a, b in pairs]
+    x = _pad_now(call, x, numbers, mode, value)
     for axis, (before, behind) in enumerate(pairs):
-        if before or behind:
-            x = _extended(x, axis, before, behind, mode)
+        if not (before.static and behind.static):
+            x = extended(call, x, axis, (before, behind), mode, value)
     return x
 
 
-def _constant_pad(call: Call, x: Any, pairs: list[tuple[int, int]]) -> Any:
-    if not any(a or b for a, b in pairs):
-        return x
+def _pads(call: Call) -> list[tuple[Dim, Dim]]:
+    """What is padded before and behind each axis."""
+    rank = call.rank(0)
+    if call.has(1) and "pads" not in call.node.attributes:
+        flat: Sequence[Dim] = call.exporter.sizes.integers(call.value(1))
+    else:
+        flat = [Dim(v) for v in call.integers("pads") or call.integers("paddings") or []]
+    axes = call.integers("axes", 3)
+    axes = list(range(rank)) if axes is None else [axis % rank for axis in axes]
+    pairs = [(Dim(0), Dim(0))] * rank
+    for i, axis in enumerate(axes):
+        pairs[axis] = (flat[i], flat[i + len(axes)])
+    return pairs
+
+
+def _pad_value(call: Call) -> Any:
     value: Any = call.attribute("value", 0.0)
     if call.has(2):
-        value = call.array(2, "constant_value").reshape(-1)
-        value = value[0].item() if value.size else 0
+        found = call.constant(2)
+        if found is None:
+            return ops.cast(ops.reshape(call.tensor(2), ()), call.dtype(0))
+        value = found.array.reshape(-1)[0].item() if found.size else 0
+    return value if is_float(call.dtype(0)) else bool(value) if call.dtype(0) == "bool" else int(value)
+
+
+def _pad_now(call: Call, x: Any, pairs: list[tuple[int, int]], mode: str, value: Any) -> Any:
+    """Pad by numbers."""
+    x = _cut(x, pairs)
+    pairs = [(max(a, 0), max(b, 0)) for a, b in pairs]
+    if not any(map(any, pairs)):
+        return x
+    if mode == "constant":
+        return _constant_pad(call, x, pairs, value)
+    if mode == "reflect" and all(
+        size is None or max(p) < size for p, size in zip(pairs, x.shape, strict=True)
+    ):
+        return ops.pad(x, pairs, mode="reflect")
+    for axis, (before, behind) in enumerate(pairs):
+        if before or behind:
+            x = _extended(call, x, axis, before, behind, mode)
+    return x
+
+
+def _constant_pad(call: Call, x: Any, pairs: list[tuple[int, int]], value: Any) -> Any:
+    if isinstance(value, keras.KerasTensor):
+        for axis, (before, behind) in enumerate(pairs):
+            if before or behind:
+                x = extended(call, x, axis, (Dim(before), Dim(behind)), "constant", value)
+        return x
     images = Images(len(pairs) - 2, call.exporter.channels_first)
     plain = 3 <= len(pairs) <= 5 and not any(pairs[0]) and not any(pairs[images.channels])
     if plain and value == 0 and is_float(x.dtype):
@@ -181,7 +220,7 @@ def _constant_pad(call: Call, x: Any, pairs: list[tuple[int, int]]) -> Any:
     if x.dtype == "bool":
         padded = ops.pad(ops.cast(x, "int32"), pairs, constant_values=int(value))
         return ops.not_equal(padded, 0)
-    return ops.pad(x, pairs, constant_values=value if is_float(x.dtype) else int(value))
+    return ops.pad(x, pairs, constant_values=value)
 
 
 def _cut(x: Any, pairs: Sequence[tuple[int, int]]) -> Any:
@@ -190,12 +229,12 @@ def _cut(x: Any, pairs: Sequence[tuple[int, int]]) -> Any:
     return x[tuple(slice(max(-a, 0), b if b < 0 else None) for a, b in pairs)]
 
 
-def _extended(x: Any, axis: int, before: int, behind: int, mode: str) -> Any:
+def _extended(call: Call, x: Any, axis: int, before: int, behind: int, mode: str) -> Any:
     """Pad one axis with elements of its own."""
     size = x.shape[axis]
     if size is None:
         if mode != "edge":
-            raise UnsupportedError(f"mode '{mode}' needs to know the axis' size")
+            return extended(call, x, axis, (Dim(before), Dim(behind)), mode)
         first = _at(x, axis, slice(0, 1))
         last = _at(x, axis, slice(-1, None))
         return ops.concatenate([first] * before + [x] + [last] * behind, axis=axis)
