@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 
 import onnx_nhwc
 from onnx_nhwc import optimize
-from tests.keras_models import UNSUPPORTED, exported, io_name, keras, lite, stored, trials
+from tests.keras_models import exported, io_name, keras, lite, stored, trials
 from tests.models.catalogue import CASES, Case, by_name
 from tests.running import Session
 
@@ -27,11 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 CLEAN = Path(__file__).parent / "keras_clean_process.py"
 EVERY = bool(os.environ.get("ONNX_NHWC_ALL_CASES"))
 """CI takes one variant of each network, and the small ones; ``make fuzz`` takes all."""
-NETWORKS = [
-    case
-    for case in CASES
-    if case.family in ("torch", "light", "keras") and not case.degenerate and case.name not in UNSUPPORTED
-]
+NETWORKS = [case for case in CASES if case.family in ("torch", "light", "keras") and not case.degenerate]
 
 
 def sample() -> list[Case]:

@@ -12,7 +12,7 @@ pytest.importorskip("keras")
 
 import onnx_nhwc
 from onnx_nhwc.passes.errors import UsageError
-from tests.keras_models import UNSUPPORTED, exported, foreign, keras, transposes, wrong
+from tests.keras_models import exported, foreign, keras, transposes, wrong
 from tests.models.catalogue import CASES, Case, by_name
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -22,7 +22,7 @@ EVERY = bool(os.environ.get("ONNX_NHWC_ALL_CASES"))
 CHECKED = [
     pytest.param(case, id=case.name)
     for case in CASES
-    if case.family == "torch" and case.name not in UNSUPPORTED and not case.heavy
+    if case.family == "torch" and not case.heavy
     if EVERY or (case.name.split("/")[1] in {f"{name}.ts.static" for name in QUICK})
 ]
 
