@@ -171,9 +171,16 @@ def _fold(node: ir.Node, shapes: Shapes, edits: g.Edits) -> bool:
     for output, result in zip(node.outputs, found, strict=True):
         if output.is_graph_output():
             return False
-        value = edits.initializer(ir.tensor(result, dtype=output.dtype), output.name or "folded")
-        output.replace_all_uses_with(value)
+        name = _moved(node) or output.name or "folded"
+        output.replace_all_uses_with(edits.initializer(ir.tensor(result, dtype=output.dtype), name))
     return True
+
+
+def _moved(node: ir.Node) -> str | None:
+    """The name of the constant that a node only reshapes or transposes: it is still that parameter."""
+    rule = RULES.get(node.op_type) if node.domain in g.STANDARD else None
+    data = node.inputs[0] if rule is not None and rule.view is not None and node.inputs else None
+    return data.name if data is not None and g.constant(data) is not None else None
 
 
 def _visit(node: ir.Node, shapes: Shapes) -> None:

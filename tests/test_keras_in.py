@@ -226,6 +226,34 @@ def test_a_bias_of_the_channels_may_be_computed() -> None:
     np.testing.assert_allclose(actual, images + images.mean((0, 2, 3)).reshape(4, 1, 1), atol=1e-5)
 
 
+class Scaled(keras.layers.Layer):
+    """Has parameters that no layer of Keras has a place for."""
+
+    def build(self, shape: Any) -> None:
+        self.scale = self.add_weight(shape=(shape[-1],), name="scale")
+        self.table = self.add_weight(shape=(shape[1], 1, shape[-1]), name="table")
+
+    def call(self, x: Any) -> Any:
+        return x * self.scale - self.table
+
+
+def test_parameters_of_their_own_do_not_grow() -> None:
+    """They are kept as rows of an Embedding, and read as what they are."""
+    x = keras.Input((6, 7, 3), name="image")
+    y = Scaled(name="scaled")(keras.layers.Conv2D(4, 3, padding="same", name="conv")(x))
+    model = randomised(keras.Model(x, keras.layers.Conv2D(5, 1, name="last")(y)))
+    first = onnx_nhwc.convert_channels_last_to_first(model)
+    last = onnx_nhwc.convert_channels_first_to_last(first)
+    again = onnx_nhwc.convert_channels_last_to_first(last)
+    images = np.random.default_rng(0).normal(size=(2, 6, 7, 3)).astype("float32")
+    np.testing.assert_allclose(last(images), model(images), rtol=1e-4, atol=1e-4)
+    for result in (first, last, again):
+        assert result.count_params() == model.count_params()
+        assert len(result.trainable_weights) == len(model.trainable_weights)
+    kinds = [sorted(type(operation).__name__ for operation in m.operations) for m in (first, again)]
+    assert kinds[0] == kinds[1]
+
+
 def test_frozen_layers_stay_frozen() -> None:
     model = plain("channels_first")
     for name in ("stem", "norm"):

@@ -38,24 +38,39 @@ def attach_biases(model: ir.Model) -> None:
 
 def _bias(graph: ir.Graph, node: ir.Node, addend: ir.Value) -> ir.Value | None:
     """The addend as a bias of a convolution, if its numbers belong to the channels."""
-    tensor, kernel = g.constant(addend), node.inputs[1]
-    if tensor is None or kernel is None or kernel.shape is None:
+    found, kernel = _parameter(addend), node.inputs[1]
+    if found is None or kernel is None or kernel.shape is None:
         return None
+    name, tensor, sizes = found
     rank = len(kernel.shape)
     group = g.attribute(node, "group", 1)
     filters = kernel.shape[0] if node.op_type == "Conv" else kernel.shape[1]
     if not isinstance(filters, int):
         return None
     channels = filters if node.op_type == "Conv" else filters * group
-    sizes = tuple(int(size) for size in tensor.shape.numpy())
     if (1,) * (rank - len(sizes)) + sizes != (1, channels, *[1] * (rank - 2)):
         return None
     array = tensor.numpy().reshape(channels)
-    name = _unused(graph, addend.name or "bias")
+    name = _unused(graph, name)
     value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
     value.type, value.shape = addend.type, ir.Shape([channels])
     graph.register_initializer(value)
     return value
+
+
+def _parameter(value: ir.Value) -> tuple[str, ir.TensorProtocol, tuple[int, ...]] | None:
+    """A constant, or one that is only reshaped: its name, its numbers, and the shape that they get."""
+    node = value.producer()
+    if g.constant(value) is None and node is not None and node.op_type == "Reshape":
+        source, shape = node.inputs[0], g.constant(node.inputs[1])
+        tensor = g.constant(source)
+        if source is None or tensor is None or shape is None or 0 in shape.numpy():
+            return None
+        return source.name or "bias", tensor, tensor.numpy().reshape(shape.numpy()).shape
+    tensor = g.constant(value)
+    if tensor is None:
+        return None
+    return value.name or "bias", tensor, tuple(int(size) for size in tensor.shape.numpy())
 
 
 def _unused(graph: ir.Graph, name: str) -> str:

@@ -25,6 +25,7 @@ from onnx_nhwc.keras.dynamic import Sizes
 from onnx_nhwc.keras.folding import fold
 from onnx_nhwc.keras.images import Images
 from onnx_nhwc.keras.names import Names, OperationNames, io_name
+from onnx_nhwc.keras.parameters import rows_in_order
 from onnx_nhwc.keras.table import CHANNELS_FIRST, OPERATORS
 from onnx_nhwc.keras.values import Array, Constant, Fact, Items, UnsupportedError
 from onnx_nhwc.passes import graph as g
@@ -159,10 +160,13 @@ class Exporter:
 
     def _origin(self, name: str | None) -> str:
         """The source's initializer of this name, or of which this is a re-laid copy."""
-        for candidate in (name or "", re.sub(r"_\d+$", "", name or "")):
-            if candidate in self.parameters:
-                return candidate
-        return ""
+        candidate = name or ""
+        while candidate not in self.parameters:
+            shorter = re.sub(r"_\d+$", "", candidate)
+            if shorter == candidate:
+                return ""
+            candidate = shorter
+        return candidate
 
     def dims(self, value: ir.Value) -> tuple[Dim, ...] | None:
         fact = self.fact(value)
@@ -220,7 +224,7 @@ class Exporter:
                 )
             )
             zero = self.zero()
-            table = layer(zero if count == 1 else plus(zero, np.arange(count, dtype="int32")))
+            table = layer(plus(zero, rows_in_order(constant.shape)) if len(constant.shape) > 1 else zero)
             shape = (count, columns)
             self.pending.append((layer.embeddings, lambda: constant.array.reshape(shape)))
             if tuple(table.shape) != constant.shape:

@@ -99,7 +99,8 @@ class Writer:
         def load() -> Any:
             return np.ascontiguousarray(change(keras.ops.convert_to_numpy(array).astype(dtype)))
 
-        return self.weights.get((id(self.layer), part, dtype), f"{self.layer.path}/{part}", load)
+        name = f"{self.layer.path}/{part}" if part else self.layer.name
+        return self.weights.get((id(self.layer), part, dtype), name, load)
 
     def bias(self) -> Value | None:
         bias = getattr(self.layer, "bias", None)
@@ -170,5 +171,9 @@ class Writer:
         """Put what was written in the place of the mark."""
         graph, old = self._node.graph, self._node.outputs[0]
         assert graph is not None
+        if not self.nodes:  # it is a parameter
+            old.replace_all_uses_with(result, replace_graph_outputs=True)
+            graph.remove(self._node, safe=True)
+            return
         result.type, result.shape = old.type, old.shape
         ir.convenience.replace_nodes_and_values(graph, self._node, [self._node], self.nodes, [old], [result])

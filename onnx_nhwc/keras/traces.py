@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from keras import layers, ops
 
 from onnx_nhwc.keras.layer_forms import CONVOLUTION
+from onnx_nhwc.keras.parameters import PARAMETER, is_parameter
 
 if TYPE_CHECKING:
     from onnx_nhwc.keras.marking import Mark
@@ -27,6 +28,8 @@ def traces_of(layer: Any, marks: list[Mark]) -> dict[str, Callable[..., Any]]:
     """The methods of a layer that are replaced while it is traced."""
     if isinstance(layer, _CONVOLUTIONS):
         return {"convolution_op": _convolution(layer)}
+    if is_parameter(layer):
+        return {"call": _parameter(layer, marks)}
     if type(layer) is layers.TimeDistributed and _keras_alone(layer.layer):
         return {"call": _all_steps_at_once(layer)}
     if type(layer) in _CONV_LSTMS and layer.built and not layer.stateful:
@@ -59,6 +62,18 @@ def _convolution(layer: Any) -> Callable[..., Any]:
         )
 
     return convolution_op
+
+
+def _parameter(layer: Any, marks: list[Mark]) -> Callable[..., Any]:
+    """The table of an Embedding, whatever the indices: they are known to be all in order."""
+
+    def call(inputs: Any) -> Any:
+        from onnx_nhwc.keras.marking import mark
+
+        x = ops.cast(inputs, layer.compute_dtype)
+        return mark(x, layer, PARAMETER, (*x.shape, layer.output_dim), marks)
+
+    return call
 
 
 def _all_steps_at_once(layer: Any) -> Callable[..., Any]:
