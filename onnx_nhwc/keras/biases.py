@@ -15,6 +15,7 @@ __all__ = ["attach_biases"]
 
 def attach_biases(model: ir.Model) -> None:
     """Make ``Conv(x, k) + b`` a ``Conv(x, k, b)``, where ``b`` is a constant with a number per channel."""
+    made: dict[ir.Value, ir.Value] = {}
     for node in list(model.graph):
         if node.op_type not in ("Conv", "ConvTranspose") or node.domain not in g.STANDARD:
             continue
@@ -26,7 +27,7 @@ def attach_biases(model: ir.Model) -> None:
             continue
         add = uses[0].node
         addend = add.inputs[1 - uses[0].idx]
-        bias = addend is not None and addend is not result and _bias(model.graph, node, addend)
+        bias = addend is not None and addend is not result and _bias(model.graph, node, addend, made)
         if bias:
             node.resize_inputs(3)
             node.replace_input_with(2, bias)
@@ -36,8 +37,10 @@ def attach_biases(model: ir.Model) -> None:
     g.remove_dead(model)
 
 
-def _bias(graph: ir.Graph, node: ir.Node, addend: ir.Value) -> ir.Value | None:
-    """The addend as a bias of a convolution, if its numbers belong to the channels."""
+def _bias(
+    graph: ir.Graph, node: ir.Node, addend: ir.Value, made: dict[ir.Value, ir.Value]
+) -> ir.Value | None:
+    """The addend as a bias of a convolution, if its numbers belong to the channels; one for each addend."""
     found, kernel = _parameter(addend), node.inputs[1]
     if found is None or kernel is None or kernel.shape is None:
         return None
@@ -50,11 +53,14 @@ def _bias(graph: ir.Graph, node: ir.Node, addend: ir.Value) -> ir.Value | None:
     channels = filters if node.op_type == "Conv" else filters * group
     if (1,) * (rank - len(sizes)) + sizes != (1, channels, *[1] * (rank - 2)):
         return None
+    if addend in made:
+        return made[addend]
     array = tensor.numpy().reshape(channels)
     name = _unused(graph, name)
     value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
     value.type, value.shape = addend.type, ir.Shape([channels])
     graph.register_initializer(value)
+    made[addend] = value
     return value
 
 

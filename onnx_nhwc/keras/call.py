@@ -10,6 +10,7 @@ import onnx_ir as ir
 from keras import layers, ops
 
 from onnx_nhwc.keras.determined import determined
+from onnx_nhwc.keras.form_writer import LAYER
 from onnx_nhwc.keras.images import Images
 from onnx_nhwc.keras.values import Array, Constant, UnsupportedError
 from onnx_nhwc.passes import graph as g
@@ -192,6 +193,10 @@ class Call:
 
     # --- building ----------------------------------------------------------------------------
 
+    def call_it(self, name: str) -> None:
+        """Name what this node becomes, where it becomes one with another node."""
+        self._name = name
+
     def name(self, weight: int | None = None) -> str:
         """The name of what this node becomes; ``weight`` is the input that holds its weight."""
         if not self._name:
@@ -201,26 +206,48 @@ class Call:
             self._name = self.exporter.names.of_node(node, self.op_type, label)
         return self._name
 
-    def layer(self, cls: Any, weight: int | None = None, **config: Any) -> Any:
+    def layer(
+        self, cls: Any, weight: int | None = None, *, more: Sequence[ir.Value] = (), **config: Any
+    ) -> Any:
         """A layer named after this node, of the type of its first input.
+
+        It is the layer of another node with the same parameters, if there is one like that.
 
         Args:
             cls: The class.
             weight: The input that holds its main weight, for the name.
+            more: Parameters that other nodes have, which the layer is to hold as well.
             config: Its arguments.
         """
         dtype = config.pop("dtype", None) or self.dtype(0)
         made_with = (cls, dtype, config)
-        key = (self.node, self.layers)
+        keys = [(key, self.layers) for key in (self.node, self._tied(more)) if key is not None]
         self.layers += 1
-        if key in self.exporter.shared and self.exporter.shared[key][1] == made_with:
-            return self.exporter.shared[key][0]
+        for key in keys:
+            if key in self.exporter.shared and self.exporter.shared[key][1] == made_with:
+                return self.exporter.shared[key][0]
         name = self.name(weight)
         if self.layers > 1:
             name = self.exporter.names.unique(f"{name}_{cls.__name__.lower()}")
         made = self.exporter.keep(cls(name=name, dtype=dtype, **config))
-        self.exporter.shared[key] = (made, made_with)
+        self.exporter.shared.update(dict.fromkeys(keys, (made, made_with)))
         return made
+
+    def _tied(self, more: Sequence[ir.Value]) -> tuple[Any, ...] | None:
+        """The parameters of a layer, if other nodes have the same ones.
+
+        Exporters merge initializers with equal numbers, so that all biases of zeros are one. Parameters
+        that are all uniform say nothing, unless it is known which layer the node comes from.
+        """
+        values = [v for v in (*self.values, *more) if v is not None and v.name]
+        known = {v: self.exporter.fact(v) for v in values}
+        own = [v for v, fact in known.items() if isinstance(fact, Constant) and fact.trainable]
+        layer = self.node.metadata_props.get(LAYER)
+        if not own or any(len(v.uses()) < 2 for v in own):
+            return None
+        if layer is None and all(np.ptp(known[v].array) == 0 for v in own):
+            return None
+        return (layer, *own)
 
     def assign(self, variable: Any, load: Load) -> None:
         """Fill a variable once the whole model is known to work."""

@@ -80,8 +80,8 @@ class Exporter:
         self._turned: dict[int, tuple[Any, Any, tuple[int, ...]]] = {}
         self.regrouped: dict[ir.Value, tuple[tuple[Dim, ...], Any]] = {}
         """Values that a layer also returns under other sizes."""
-        self.shared: dict[tuple[ir.Node, int], tuple[Any, Any]] = {}
-        """The layers of bodies that run several times, and what they were made with."""
+        self.shared: dict[Any, tuple[Any, Any]] = {}
+        """Layers by their nodes, or by their parameters, and what they were made with."""
         self.operations = OperationNames(self.names)
         self._inputs: list[Any] = []
         self._zero: Any = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import string
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,8 @@ def matmul(call: Call) -> Any:
         return ops.matmul(*both(call))
     _, units = call.static(1)
     add, bias = _bias(call, units, -1)
-    layer = call.layer(layers.Dense, 1, units=units, use_bias=add is not None)
+    more = [bias] if bias is not None else []
+    layer = call.layer(layers.Dense, 1, more=more, units=units, use_bias=add is not None)
     return _run(call, layer, 1, add, bias)
 
 
@@ -42,6 +45,7 @@ def _turned(call: Call) -> Any:
     layer = call.layer(
         layers.EinsumDense,
         0,
+        more=[bias] if bias is not None else [],
         equation=f"{lead}it,oi->{lead}ot",
         output_shape=(*[None] * (len(lead) - 1), units, None),
         bias_axes=None if add is None else "o",
@@ -120,4 +124,6 @@ def einsum(call: Call) -> Any:
     operands = [call.x(i) for i in range(call.count)]
     operands[0] = call.tensor(0)
     equation = call.attribute("equation").replace(" ", "")
+    letters = dict.fromkeys(re.findall("[A-Za-z]", equation))  # Keras takes small ones only
+    equation = equation.translate(str.maketrans(dict(zip(letters, string.ascii_lowercase, strict=False))))
     return ops.einsum(equation, *operands)
