@@ -165,6 +165,15 @@ class Edits:
             self._constants[key] = self.initializer(ir.tensor(array), name)
         return self._constants[key]
 
+    def parameter(self, array: Any, origin: str | None, name: str) -> ir.Value:
+        """What became of an initializer of this name, shared with equals of it; without one, a constant."""
+        if origin is None:
+            return self.constant(array, name, array.dtype)
+        key = (origin, array.shape, array.tobytes())
+        if key not in self._constants:
+            self._constants[key] = self.initializer(ir.tensor(array), origin)
+        return self._constants[key]
+
     def initializer(self, tensor: ir.TensorProtocol, name: str) -> ir.Value:
         """A new initializer of the main graph, visible in every scope."""
         value = ir.Value(

@@ -40,6 +40,8 @@ class Options:
     shapes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
     batch_first: bool = False
     """Recurrent operators run batch first only: for exporters to what knows no other. No flag."""
+    whole: bool = False
+    """Operators in pieces are put together in either layout: for exporters to what has them. No flag."""
 
     def __post_init__(self) -> None:
         pins = {name: pin if isinstance(pin, str) else tuple(pin) for name, pin in self.layouts.items()}
@@ -71,7 +73,7 @@ def convert(model: ir.Model, options: Options = Options(), progress: Progress | 
         shapes = infer(model)
         flow = analyse(model, shapes)
         bytes_before = sum(_bytes(flow, node) for node in before)
-        if any([complete_axes(flow), target.native and recognize(flow)]):
+        if any([complete_axes(flow), (target.native or options.whole) and recognize(flow)]):
             g.remove_dead(model)
             shapes = infer(model)
             flow = analyse(model, shapes)

@@ -107,10 +107,8 @@ def _group_normalization(flow: Flow, node: ir.Node, edits: g.Edits) -> bool:
     scales = own_scale if scale is None else scale.numpy().reshape(-1) * own_scale
     biases = own_bias if scale is None else scale.numpy().reshape(-1) * own_bias
     biases = biases if bias is None else biases + bias.numpy().reshape(-1)
-    inputs = [
-        x,
-        *(edits.constant(v, name, v.dtype) for v, name in ((scales, "scale"), (biases, "bias"))),
-    ]
+    scale_name, bias_name = (t.name if t is not None else None for t in (scale, bias))
+    inputs = [x, edits.parameter(scales, scale_name, "scale"), edits.parameter(biases, bias_name, "bias")]
     attributes = {"num_groups": groups, "epsilon": g.attribute(node, "epsilon", 1e-5)}
     _replace(edits, "GroupNormalization", inputs, attributes, node, end)
     return True
@@ -178,6 +176,9 @@ def _replace(
         insert=last.prepend,
         dtype=end.dtype,
     )
+    producer = new.producer()
+    if producer is not None and origin.name:
+        producer.name = origin.name  # the one that it had goes
     new.shape = end.shape
     name = end.name
     if end.is_graph_output() and end.graph is not None:

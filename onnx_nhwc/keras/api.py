@@ -16,6 +16,7 @@ from onnx_nhwc import files
 from onnx_nhwc.keras.biases import attach_biases
 from onnx_nhwc.keras.definitions import expanded
 from onnx_nhwc.keras.export import Exporter
+from onnx_nhwc.keras.normal_pieces import write_out
 from onnx_nhwc.keras.surroundings import untouched
 from onnx_nhwc.passes.batch import Freed, free_batch
 from onnx_nhwc.passes.pipeline import Options, convert
@@ -103,7 +104,9 @@ def export(
     batch = Freed()
     if free and not options.shapes:
         model, batch = free_batch(model)
-    summary = convert(model, replace(options, batch_first=True), progress)
+    if options.to == "channels-first":
+        write_out(model)
+    summary = convert(model, replace(options, batch_first=True, whole=True), progress)
     if progress is not None:
         progress("export")
     with _undisturbed():

@@ -201,7 +201,7 @@ def prelu(call: Call) -> Any:
         shape = (*[1] * (rank - len(slope.shape)), *slope.shape)
         if len(shape) == rank and shape[0] == 1:
             shared = [a for a in range(1, rank) if shape[a] == 1]
-            layer = call.layer(layers.PReLU, 1, shared_axes=shared)
+            layer = call.layer(layers.PReLU, 1, shared_axes=shared or None)
             y = layer(x)
             call.assign(layer.alpha, call.loader(1, lambda a: a.reshape(shape[1:])))
             return y

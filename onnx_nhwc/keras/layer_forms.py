@@ -6,7 +6,7 @@ standard operators with the layer's parameters, unchanged. Whatever else a model
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,11 @@ import numpy as np
 from keras import layers
 
 from onnx_nhwc.keras.form_writer import COUNT, NORMALIZATION, Value, Writer
+from onnx_nhwc.keras.normal_pieces import write_normalization
 
-__all__ = ["CONVOLUTION", "Form", "form_of", "write_normalization"]
+__all__ = ["CONVOLUTION", "Form", "form_of"]
+
+_FAR = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,22 @@ def _global_pool(op_type: str) -> Callable[[Writer, Value], Value]:
 # --- sizes ------------------------------------------------------------------------------------
 
 
+def _up_signal(w: Writer, x: Value) -> Value:
+    """UpSampling1D repeats the axis behind the batch, whatever that is."""
+    indices = np.repeat(np.arange(w.shape[1] or 0), w.layer.size)
+    return w.add("Gather", [x, w.constant(indices)], main=True, axis=1)
+
+
+def _crop(w: Writer, x: Value) -> Value:
+    """Cropping as a Slice."""
+    layer, count = w.layer, w.rank - 2
+    pairs = [layer.cropping] if count == 1 else layer.cropping
+    first = 2 if getattr(layer, "data_format", "") == "channels_first" else 1
+    ends = [-int(behind) or _FAR for _, behind in pairs]
+    bounds = [[int(before) for before, _ in pairs], ends, list(range(first, first + count))]
+    return w.add("Slice", [x, *(w.constant(numbers) for numbers in bounds)], main=True)
+
+
 def _up(w: Writer, x: Value) -> Value:
     """UpSampling: every element so many times, or interpolated."""
     factors = w.per_axis(w.layer.size)
@@ -233,10 +252,10 @@ def _group_normalization(w: Writer, x: Value) -> Value:
 
 
 def _layer_normalization(w: Writer, x: Value) -> Value:
-    """LayerNormalization over the last axes, or in the pieces that it is made of, which have no order."""
+    """LayerNormalization over one axis or all, or in the pieces that it is made of, which have no order."""
     layer, rank = w.layer, w.rank
     axes = sorted(axis % rank for axis in _axes(layer))
-    if axes == list(range(axes[0], rank)) or len(axes) == 1:
+    if axes == list(range(1, rank)) or len(axes) == 1:
         last = rank - 1 if len(axes) == 1 else axes[0]
         there = [a for a in range(rank) if a not in axes] + axes
         sizes = [int(w.shape[a] or 0) for a in axes]
@@ -257,25 +276,6 @@ def _layer_normalization(w: Writer, x: Value) -> Value:
         for name in ("gamma", "beta")
     ]
     return write_normalization(w, x, axes, float(layer.epsilon), *parts)
-
-
-def write_normalization(
-    w: Writer, x: Value, axes: Sequence[int], epsilon: float, scale: Value | None, bias: Value | None
-) -> Value:
-    """(x - mean) / sqrt(variance + epsilon) scale + bias, operator by operator."""
-    w.part = "centred"
-    mean = w.add("ReduceMean", [x], axes=list(axes), keepdims=1)
-    centred = w.add("Sub", [x, mean])
-    w.part = "variance"
-    square = w.add("Mul", [centred, centred])
-    variance = w.add("ReduceMean", [square], axes=list(axes), keepdims=1)
-    small = w.add("Add", [variance, w.constant(epsilon, w.dtype.numpy())])
-    deviation = w.add("Sqrt", [small])
-    w.part = ""
-    y = w.add("Div", [centred, deviation], main=True)
-    w.part = "affine"
-    y = w.add("Mul", [y, scale]) if scale is not None else y
-    return w.add("Add", [y, bias]) if bias is not None else y
 
 
 def _axes(layer: Any) -> list[int]:
@@ -328,9 +328,9 @@ _FORMS: dict[Any, Form] = {
         (layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D),
         Form(_global_pool("GlobalAveragePool")),
     ),
-    **dict.fromkeys(
-        (layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D), Form(_up, _simple_interpolation)
-    ),
+    layers.UpSampling1D: Form(_up_signal, lambda layer, shape: shape[1] is not None),
+    **dict.fromkeys((layers.UpSampling2D, layers.UpSampling3D), Form(_up, _simple_interpolation)),
+    **dict.fromkeys((layers.Cropping1D, layers.Cropping2D, layers.Cropping3D), Form(_crop)),
     layers.BatchNormalization: Form(_batch_normalization, _known_axes, wide=True),
     layers.Normalization: Form(_normalization, _one_axis, wide=True),
     layers.GroupNormalization: Form(

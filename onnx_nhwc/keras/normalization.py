@@ -81,6 +81,12 @@ def _absent(call: Call, index: int) -> bool:
     return constant is not None and "/absent_" in constant.name
 
 
+def _neutral(call: Call, index: int, number: float) -> bool:
+    """Is this no parameter, and without effect?"""
+    constant = call.constant(index)
+    return constant is not None and not constant.trainable and bool(np.all(constant.array == number))
+
+
 def _batch_formula(call: Call, epsilon: float, momentum: float, axis: int, training: bool) -> Any:
     x = call.tensor(0)
     rank = len(x.shape)
@@ -126,12 +132,13 @@ def _groups(call: Call, groups: int | None) -> Any:
     affine = _constants(call, 1, 2)
     layer = call.layer(
         layers.GroupNormalization, 1, groups=groups, axis=images.channels, epsilon=epsilon,
-        center=affine, scale=affine,
+        scale=affine and not _neutral(call, 1, 1.0), center=affine and not _neutral(call, 2, 0.0),
     )  # fmt: skip
     y = layer(x)
     if affine:
         for i, variable in ((1, layer.gamma), (2, layer.beta)):
-            call.assign(variable, call.loader(i, lambda a: np.repeat(a, channels // a.size)))
+            if variable is not None:
+                call.assign(variable, call.loader(i, lambda a: np.repeat(a, channels // a.size)))
         return y
     scale, bias = (call.x(i) for i in (1, 2))
     if scale.shape[0] != channels:
@@ -152,9 +159,11 @@ def layer_normalization(call: Call) -> Any:
     scale = call.constant(1)
     plain = not call.wants(1) and not call.wants(2) and None not in shape
     if plain and _constants(call, 1, 2) and scale is not None and scale.shape == tuple(shape):
-        layer = call.layer(layers.LayerNormalization, 1, axis=axes, epsilon=epsilon, center=call.has(2))
+        config = {"epsilon": epsilon, "center": call.has(2), "scale": not _absent(call, 1)}
+        layer = call.layer(layers.LayerNormalization, 1, axis=axes, **config)
         y = layer(x)
-        call.assign(layer.gamma, call.loader(1))
+        if layer.gamma is not None:
+            call.assign(layer.gamma, call.loader(1))
         if call.has(2):
             call.assign(layer.beta, call.loader(2, lambda a: np.broadcast_to(a, shape)))
         return y

@@ -185,13 +185,36 @@ def lp_pool(call: Call) -> Any:
 
 
 def global_average(call: Call) -> Any:
-    cls = _GLOBAL_AVERAGE[call.images.spatial]
-    return call.layer(cls, keepdims=True, data_format=call.images.data_format)(call.tensor(0))
+    return _global(call, _GLOBAL_AVERAGE)
 
 
 def global_max(call: Call) -> Any:
-    cls = _GLOBAL_MAX[call.images.spatial]
-    return call.layer(cls, keepdims=True, data_format=call.images.data_format)(call.tensor(0))
+    return _global(call, _GLOBAL_MAX)
+
+
+def _global(call: Call, classes: Any) -> Any:
+    """A global pool; where all that read it leave out the image's axes, so does the layer."""
+    cls, data_format = classes[call.images.spatial], call.images.data_format
+    result, x = call.node.outputs[0], call.tensor(0)
+    readers = [use.node for use in result.uses()]
+    before = call.dims(0)
+    flat = (before[0], before[call.images.channels])
+    shapes = call.exporter.shapes
+    if (
+        not readers
+        or result.is_graph_output()
+        or any(
+            reader.op_type not in ("Squeeze", "Reshape", "Flatten")
+            or reader.graph is not call.node.graph
+            or shapes.shape(reader.outputs[0]) != flat
+            for reader in readers
+        )
+    ):
+        return call.layer(cls, keepdims=True, data_format=data_format)(x)
+    y = call.layer(cls, keepdims=False, data_format=data_format)(x)
+    for reader in readers:
+        call.exporter.finish(reader, [y])
+    return y  # nobody reads it with its unit axes
 
 
 def global_lp(call: Call) -> Any:

@@ -11,6 +11,7 @@ from keras import layers, ops
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call, is_float
 from onnx_nhwc.keras.determined import reduced
+from onnx_nhwc.keras.normal_pieces import formed
 from onnx_nhwc.keras.reshaping import reshape_to
 from onnx_nhwc.keras.values import UnsupportedError
 from onnx_nhwc.passes.layout import product
@@ -95,9 +96,15 @@ def _float(x: Any) -> Any:
     return x if is_float(x.dtype) else ops.cast(x, "float64")
 
 
+def mean(call: Call) -> Any:
+    """ReduceMean, or the LayerNormalization that it is a piece of."""
+    found = formed(call)
+    return reduce(_mean)(call) if found is None else found
+
+
 REDUCTIONS: dict[str, Mapping] = {
     "ReduceSum": reduce(_exact(ops.sum)),
-    "ReduceMean": reduce(_mean),
+    "ReduceMean": mean,
     "ReduceMax": reduce(_exact(ops.max)),
     "ReduceMin": reduce(_exact(ops.min)),
     "ReduceProd": reduce(_prod),
