@@ -66,12 +66,12 @@ def _pins(model: Any, source: ir.Model, data_format: str) -> dict[str, tuple[int
     formats = ImageFormats(model)
     graph, pins = source.graph, {}
     inputs = getattr(model, "inputs", None) or graph.inputs
-    outputs = getattr(model, "outputs", None) or graph.outputs
+    outputs = keras.tree.flatten(getattr(model, "outputs", None) or []) or [*graph.outputs]
     by_name = {value.name: value for value in graph.inputs}
     values = [by_name.get(name) for name, _, _ in inputs_of(model)[0]]
     pairs = [*zip(values, inputs, strict=True)]
     if len(outputs) == len(graph.outputs):
-        pairs += zip(graph.outputs, keras.tree.flatten(outputs), strict=True)
+        pairs += zip(graph.outputs, outputs, strict=True)
     for value, tensor in pairs:
         if value is None or value.shape is None:
             continue

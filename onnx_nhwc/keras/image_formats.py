@@ -18,6 +18,7 @@ _RESHAPING = (
     *(keras.layers.Reshape, keras.layers.Permute, keras.layers.Flatten, keras.layers.RepeatVector),
     *(keras.layers.Dot, keras.layers.Embedding),
 )
+_TWO_DIMENSIONAL = (keras.layers.Resizing, keras.layers.CenterCrop)
 
 
 def permutation(rank: int, spatial: int, *, to_last: bool) -> tuple[int, ...]:
@@ -48,7 +49,7 @@ class ImageFormats:
             self._walk(model, set())
         else:
             for layer in model._flatten_layers(include_self=False):
-                if (image := _image(layer)) is not None:
+                if (image := _image(layer, 0)) is not None:
                     self._anywhere.add((*image, image[1] + 2))
 
     def of(self, tensor: Any) -> set[tuple[str, int]]:
@@ -69,7 +70,7 @@ class ImageFormats:
                 self._join_all(zip(inputs, operation.inputs, strict=False))
                 self._join_all(zip(outputs, keras.tree.flatten(operation.outputs), strict=False))
                 continue
-            image = _image(operation)
+            image = _image(operation, len(inputs[0].shape) if inputs else 0)
             if image is not None:
                 for tensor in inputs[:1] + outputs:
                     if len(tensor.shape) >= image[1] + 2:
@@ -105,9 +106,15 @@ def _nodes(model: Any) -> Iterator[Any]:
         yield from nodes
 
 
-def _image(operation: Any) -> tuple[str, int] | None:
-    """What a layer, or the one that it wraps, states of its image."""
+def _image(operation: Any, rank: int) -> tuple[str, int] | None:
+    """What a layer, or the one that it wraps, states of its image, which has this rank."""
     operation = getattr(operation, "layer", operation)
-    found = re.search(r"([123])D", type(operation).__name__)
     data_format = getattr(operation, "data_format", None)
-    return (data_format, int(found[1])) if found and data_format else None
+    if data_format is None:
+        return None
+    if isinstance(operation, keras.layers.Flatten):  # channels last, it leaves the order as it is
+        return (data_format, rank - 2) if data_format == "channels_first" and rank > 2 else None
+    if isinstance(operation, _TWO_DIMENSIONAL):
+        return data_format, 2
+    found = re.search(r"([123])D", type(operation).__name__)
+    return (data_format, int(found[1])) if found else None

@@ -53,6 +53,10 @@ def gather(call: Call) -> Any:
         key = [slice(None)] * rank + [indices]
         key[axis] = key.pop()
         return call.tensor(0)[tuple(key)]
+    if rank == 3 and axis == 1 and size and np.ndim(indices) == 1 and call.constant(1) is not None:
+        factor = len(indices) // size
+        if factor > 1 and np.array_equal(indices, np.repeat(np.arange(size), factor)):
+            return call.layer(layers.UpSampling1D, size=factor)(call.tensor(0))
     return ops.take(call.x(0), indices, axis=axis)
 
 

@@ -58,6 +58,11 @@ class Window:
         return [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
 
     @property
+    def causal(self) -> bool:
+        """Is a signal padded so that nothing depends on what comes later?"""
+        return len(self.kernel) == 1 and self.padded and self.pads == [(self.extents[0] - 1, 0)]
+
+    @property
     def padded(self) -> bool:
         return any(a or b for a, b in self.pads)
 
@@ -141,6 +146,9 @@ def _bordered(call: Call, x: Any, cls: Any, pairs: Pairs, suffix: str, images: I
     plain = len(pairs) == 1 and not images.first
     config = {} if plain else {"data_format": images.data_format}
     amount = tuple(pairs[0]) if len(pairs) == 1 else tuple(map(tuple, pairs))
+    if call.op_type in ("Pad", "Slice"):  # nothing but this layer
+        stated: dict[str, Any] = {"padding" if suffix == "pad" else "cropping": amount, **config}
+        return call.layer(cls, dtype=x.dtype, **stated)(x)
     name = call.exporter.names.unique(f"{call.name()}_{suffix}")
     return call.exporter.keep(cls(amount, name=name, dtype=x.dtype, **config))(x)
 

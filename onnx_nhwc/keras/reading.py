@@ -230,6 +230,9 @@ def _convert(call: Any, inputs: Sequence[tuple[Any, Any]], name: str) -> ir.Mode
     for value in list(proto.graph.input):  # tf2onnx leaves constants that it has folded
         if value.name.removesuffix(":0") not in wanted:
             proto.graph.input.remove(value)
+    for value in proto.graph.value_info:  # it names every unknown size anew
+        for dim in value.type.tensor_type.shape.dim:
+            dim.ClearField("dim_param")
     return files.from_proto(proto)
 
 

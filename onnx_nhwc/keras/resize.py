@@ -33,7 +33,7 @@ def resize(call: Call) -> Any:
     y = x if is_float(dtype) or mode.kind == "nearest" else ops.cast(x, "float32")
     for axis, size in enumerate(x.shape):
         scale, target = scales[axis], targets[axis]
-        if scale == 1.0 and (target is None or target == Dim(size or 0)) and roi is None:
+        if scale == 1.0 and target in (None, call.dims(0)[axis]) and roi is None:
             continue
         if size is None and target is None and scale is not None and scale == int(scale):
             target = call.dims(0)[axis] * Dim(int(scale))

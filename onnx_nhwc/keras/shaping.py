@@ -13,8 +13,9 @@ from keras import layers, ops
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call, is_float
 from onnx_nhwc.keras.determined import padded, result, sliced
+from onnx_nhwc.keras.form_writer import LAYER
 from onnx_nhwc.keras.images import Images
-from onnx_nhwc.keras.padding import pad_image
+from onnx_nhwc.keras.padding import crop, pad_image
 from onnx_nhwc.keras.places import FAR, between, extended, repeated
 from onnx_nhwc.keras.reshaping import add_zeros
 from onnx_nhwc.keras.values import Array, Constant, UnsupportedError
@@ -80,6 +81,8 @@ def slice_(call: Call) -> Any:
     if not given and _computed(call, 1, 2, 3, 4) and result(call) is not None and None not in call.shape(0):
         return sliced(call)
     x = call.tensor(0)
+    if LAYER in call.node.metadata_props and (found := _cropped(call, x)) is not None:
+        return found
     starts, ends = (_bounds(call, name, index) for name, index in (("starts", 1), ("ends", 2)))
     axes = call.integers("axes", 3) or list(range(len(starts)))
     steps = call.integers("steps", 4) or [1] * len(starts)
@@ -132,6 +135,21 @@ def _bounds(call: Call, name: str, index: int) -> Sequence[Dim]:
 def _computed(call: Call, *indices: int) -> bool:
     """Is one of these inputs known at run time only?"""
     return any(call.has(i) and call.sizes(i) is None and call.constant(i) is None for i in indices)
+
+
+def _cropped(call: Call, x: Any) -> Any:
+    """The Cropping that this was, if it still cuts an image's axes; a signal is cut in the middle."""
+    starts, ends, axes = (call.integers(n, i) for i, n in enumerate(("starts", "ends", "axes"), start=1))
+    rank = len(x.shape)
+    if starts is None or ends is None or axes is None or call.has(4):
+        return None
+    images = Images(rank - 2, call.exporter.channels_first if rank > 3 else axes == [2])
+    crops = dict.fromkeys(images.axes, (0, 0))
+    for axis, start, end in zip(axes, starts, ends, strict=True):
+        if axis % rank not in crops or start < 0 or 0 <= end < FAR:
+            return None
+        crops[axis % rank] = (start, max(-end, 0))
+    return crop(call, x, list(crops.values()), images)
 
 
 def tile(call: Call) -> Any:

@@ -26,6 +26,7 @@ from onnx_nhwc.keras import (
     sequences,
     shaping,
     spectra,
+    transposed,
 )
 from onnx_nhwc.keras import elementwise as e
 from onnx_nhwc.keras import reduction as r
@@ -165,7 +166,7 @@ OPERATORS: dict[str, Callable[[Call], Any]] = {
     # Images.
     "Conv": convolution.conv,
     "ConvInteger": convolution.conv_integer,
-    "ConvTranspose": convolution.conv_transpose,
+    "ConvTranspose": transposed.conv_transpose,
     "MaxPool": pooling.max_pool,
     "AveragePool": pooling.average_pool,
     "LpPool": pooling.lp_pool,
