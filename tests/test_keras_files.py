@@ -197,6 +197,7 @@ ANEW = {
     "transposed": layers.Conv2DTranspose(5, (3, 2), dilation_rate=(1, 2), bias_initializer="normal"),
     "signal": layers.Conv1DTranspose(5, 3, dilation_rate=2, use_bias=False),
     "product": layers.EinsumDense("abc,bd->adc", (4, None), bias_axes="d", bias_initializer="normal"),
+    "matrix": layers.EinsumDense("abc,db->adc", (4, None), bias_axes="d", bias_initializer="normal"),
 }
 """Layers that LiteRT has no operator for, or a wrong conversion."""
 
@@ -205,7 +206,7 @@ ANEW = {
 def test_litert_computes_what_it_has_no_operator_for(kind: str, tmp_path: Path) -> None:
     layer = ANEW[kind]
     layer.name = kind
-    rank = {"transposed": 2, "signal": 1, "product": 1}.get(kind, 3)
+    rank = {"transposed": 2, "signal": 1, "product": 1, "matrix": 1}.get(kind, 3)
     sizes = (2, *(5, 7, 8)[:rank], 6)
     inputs = keras.Input(batch_shape=sizes, name="x")
     model = keras.Model(inputs, layers.Identity(name="y")(layer(inputs)))
@@ -214,3 +215,4 @@ def test_litert_computes_what_it_has_no_operator_for(kind: str, tmp_path: Path) 
     (found,) = lite.lite_runner(tmp_path / "out.tflite", model, ["y"])({"x": x})
     np.testing.assert_allclose(found, np.asarray(model(x)), rtol=1e-5, atol=1e-5)
     assert [kept.name for kept in model.layers] == ["x", kind, "y"]
+    assert operators(tmp_path / "out.tflite")["TRANSPOSE"] == (2 if kind == "product" else 0)

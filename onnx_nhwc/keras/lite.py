@@ -82,7 +82,7 @@ def _other(layer: Any) -> Any:
         return _Grouped(layer)
     if type(layer) in _TRANSPOSED and max(layer.dilation_rate) > 1 and layer.padding == "valid":
         return _undilated(layer)
-    if type(layer) is layers.EinsumDense and layer.bias is not None:
+    if type(layer) is layers.EinsumDense:
         return _Product(layer)
     return None
 
@@ -141,13 +141,16 @@ class _Grouped(_Instead):
 class _Product(_Instead):
     """A product whose bias comes first: Keras makes a BiasAdd of it otherwise.
 
-    LiteRT's converter takes every BiasAdd along axis 1 for one of rank 4.
+    LiteRT's converter takes every BiasAdd along axis 1 for one of rank 4, and turns both factors of
+    an Einsum over the last axis but one, where a MatMul takes them as they are.
     """
 
     def call(self, x: Any) -> Any:
-        y = ops.einsum(self.layer.equation, x, self.layer.kernel)
-        y = ops.add(self.layer.bias, y)
-        return y if self.layer.activation is None else self.layer.activation(y)
+        layer = self.layer
+        left = re.fullmatch(r"(\w*)(\w)(\w),(\w)\2->\1\4\3", layer.equation)
+        y = ops.matmul(layer.kernel, x) if left else ops.einsum(layer.equation, x, layer.kernel)
+        y = y if layer.bias is None else ops.add(layer.bias, y)
+        return y if layer.activation is None else layer.activation(y)
 
 
 def _undilated(layer: Any) -> Any:
