@@ -248,9 +248,15 @@ def _settle(site: Site, relation: Relation | None, rule: Rule | None, shapes: Sh
         if derived is None and rule is not None and rule.view is not None:
             rank = views.rank(site)
             derived = None if rank is None else (UNKNOWN,) * rank
-        told = rule.sizes(site, index) if rule is not None and rule.sizes is not None else None
-        told = told or _from_bodies(site.node, index, shapes)
+        told = _told(rule, site, index) or _from_bodies(site.node, index, shapes)
         shapes.settle(value, [told, inferred[index], declared[index], derived])
+
+
+def _told(rule: Rule | None, site: Site, index: int) -> Shape | None:
+    try:
+        return rule.sizes(site, index) if rule is not None and rule.sizes is not None else None
+    except UnknownRankError:
+        return None
 
 
 def _from_bodies(node: ir.Node, index: int, shapes: Shapes) -> Shape | None:

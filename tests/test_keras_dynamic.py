@@ -15,6 +15,7 @@ from tests.running import Session
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 SHAPE = "s = Shape(x)  h = Gather(s, two)  w = Gather(s, three)"
+MORE = "m = Add(n, one)"
 AMOUNTS = "p = Concat <axis = 0> (zero, zero, half, minus, zero, zero, n, one)"
 
 GRAPHS = {
@@ -36,11 +37,21 @@ GRAPHS = {
     "pad_by_numbers_reflect": f'{AMOUNTS}  y = Pad <mode = "reflect"> (x, p)',
     "slice_by_numbers": "y = Slice(x, half, n, two)",
     "slice_from_behind": "m = Neg(n)  y = Slice(x, m, minus, two)",
+    "reshape_by_numbers": f"""{MORE}  r = Concat <axis = 0> (one, one, one, m)  t = Tile(x, r)
+        p = Concat <axis = 0> (zero, minus, one, m)  y = Reshape(t, p)""",
+    "expand_by_numbers": f"""{MORE}  c = Slice(x, zero, one, two)  p = Concat <axis = 0> (one, m, one)
+        y = Expand(c, p)""",
+    "range": """a = Squeeze(half)  b = Squeeze(n)  r = Range(b, a, by)  f = Cast <to = 1> (r)
+        s = ReduceSum <keepdims = 0> (f)  y = Add(x, s)""",
+    "constant": f"""{MORE}  p = Concat <axis = 0> (one, one, m)  c = ConstantOfShape(p)
+        d = Slice(x, zero, one, three)  y = Add(c, d)""",
+    "resize_to_numbers": f"""{MORE}  p = Concat <axis = 0> (two, three, m, two)
+        y = Resize <mode = "linear"> (x, nothing, nothing, p)""",
     "slice_backwards": "m = Neg(half)  y = Slice(x, n, m, two, back)",
 }
 CONSTANTS = """int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2}, int64[1] three = {3},
     int64[1] minus = {-1}, int64[1] back = {-2}, int64[1] begin = {-9223372036854775807},
-    float[0] nothing = {}, float[4] scales = {1, 1, 1.5, 0.6}"""
+    int64 by = {-2}, float[0] nothing = {}, float[4] scales = {1, 1, 1.5, 0.6}"""
 
 
 def source(body: str, opset: int) -> onnx.ModelProto:
@@ -51,7 +62,7 @@ def source(body: str, opset: int) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_it_computes_the_same_of_any_size(name: str, tmp_path: Path) -> None:
-    model = source(GRAPHS[name], 11 if "max" in name or "resize" in name else 13)
+    model = source(GRAPHS[name], 11 if "max" in name or "halves" in name else 13)
     result = exported(model, io="keep")
     assert foreign(result.model) == []
     result.model.save(tmp_path / "m.keras")

@@ -87,6 +87,13 @@ def test_no_formula_is_made_up(body: str) -> None:
     assert not {symbol for dim in shape[2:3] for symbol in expression(dim).free_symbols} <= {H, W}
 
 
+def test_an_unknown_rank_tells_nothing() -> None:
+    model = source("z = Tile(x, one)  y = Concat <axis = 0> (z, z)")
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    work = files.from_proto(model)
+    assert infer(work).shape(work.graph.outputs[0]) is None
+
+
 def test_lower_bounds() -> None:
     floor = sympy.floor
     assert nonnegative(H - 1)

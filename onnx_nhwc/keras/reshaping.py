@@ -29,6 +29,8 @@ def reshape(call: Call) -> Any:
     """Reshape, Flatten, and whatever else regroups axes."""
     x = call.tensor(0)
     known = _resolved(call) or call.exporter.shapes.shape(call.node.outputs[0])
+    if _computed(call, known):
+        known = _merged(_target(call), known)
     regrouped = call.exporter.regrouped.get(call.value(0))
     if known is not None and regrouped is not None and regrouped[0] == known:
         return regrouped[1]
@@ -42,6 +44,31 @@ def reshape(call: Call) -> Any:
     if known is None:
         raise UnsupportedError("its result's sizes are not known")
     return reshape_to(call, x, call.dims(0), known)
+
+
+def _computed(call: Call, known: Dims | None) -> bool:
+    """Does only run time tell the target, and no declared sizes?"""
+    unclear = known is None or not all(dim.static for dim in known)
+    return unclear and call.has(1) and call.sizes(1) is None and call.constant(1) is None
+
+
+def _target(call: Call) -> Dims:
+    """The target, computed: 0 and -1 replaced by what they stand for."""
+    sizes, before = call.exporter.sizes, call.dims(0)
+    found = [sizes.length(dim) for dim in sizes.integers(call.value(1))]
+    if not call.attribute("allowzero", 0):
+        own = [sizes.length(dim) for dim in before]
+        found = [ops.where(ops.equal(n, 0), own[i], n) if i < len(own) else n for i, n in enumerate(found)]
+    stated = ops.prod(ops.stack([ops.where(ops.less(n, 0), 1, n) for n in found]))
+    rest = ops.floor_divide(sizes.length(product(before)), ops.maximum(stated, 1))
+    return tuple(sizes.name(ops.where(ops.less(n, 0), rest, n)) for n in found)
+
+
+def _merged(computed: Dims, declared: Dims | None) -> Dims:
+    """Numbers where they are declared."""
+    if declared is None:
+        return computed
+    return tuple(b if b.static else a for a, b in zip(computed, declared, strict=True))
 
 
 def _copies_batch(call: Call) -> bool:
@@ -196,6 +223,10 @@ def expand(call: Call) -> Any:
     constant = call.constant(1)
     if constant is not None:
         target = tuple(Dim(int(v)) for v in constant.array.reshape(-1))
+    if _computed(call, known):
+        target = call.exporter.sizes.integers(call.value(1))
+        target = (ONE,) * (call.rank(0) - len(target)) + target
+        return add_zeros(x, call.exporter.sizes.grid(_merged(target, known)), call.out_dtype())
     if target is not None:
         known = _broadcast(call.dims(0), target)
     if known is None:

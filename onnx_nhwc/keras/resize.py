@@ -9,6 +9,7 @@ from keras import layers, ops
 
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call, is_float
+from onnx_nhwc.keras.determined import result
 from onnx_nhwc.keras.taps import Axis, Mode, taps
 from onnx_nhwc.keras.values import UnsupportedError
 from onnx_nhwc.passes.layout import Dim
@@ -82,7 +83,9 @@ def _wanted(call: Call) -> tuple[list[float | None], list[Dim | None]]:
             scales[axis] = float(scale)
         return scales, targets
     sizes = call.sizes(3)
-    if sizes is None:
+    if sizes is None and call.constant(3) is None and result(call) is None:
+        sizes = call.exporter.sizes.integers(call.value(3))
+    elif sizes is None:
         sizes = tuple(Dim(size) for size in call.integers("sizes", 3) or [])
     policy = call.attribute("keep_aspect_ratio_policy", "stretch")
     own = call.dims(0)
@@ -103,6 +106,8 @@ def _empty(call: Call, index: int) -> bool:
 def _kept_aspect(
     call: Call, axes: list[int], sizes: tuple[Dim, ...], policy: str, scales: list[float | None]
 ) -> tuple[Dim, ...]:
+    if not all(size.static for size in sizes):
+        raise UnsupportedError("it keeps the aspect ratio of sizes that are computed at run time")
     own = call.static(0)
     ratios = [size.number / own[axis] for axis, size in zip(axes, sizes, strict=True)]
     ratio = min(ratios) if policy == "not_larger" else max(ratios)

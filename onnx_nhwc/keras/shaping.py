@@ -155,6 +155,8 @@ def _cropped(call: Call, x: Any) -> Any:
 def tile(call: Call) -> Any:
     x = call.tensor(0)
     repeats = call.sizes(1)
+    if repeats is None and call.constant(1) is None and result(call) is None:
+        repeats = call.exporter.sizes.integers(call.value(1))
     if repeats is None or all(dim.static for dim in repeats):
         values = call.integers("repeats", 1) or []
         return ops.tile(x, tuple(values)) if any(v != 1 for v in values) else x
@@ -306,11 +308,9 @@ def size(call: Call) -> Any:
 
 def constant_of_shape(call: Call) -> Any:
     dims = call.sizes(0)
-    after = result(call) if dims is None else None
-    if after is not None:
-        dims = tuple(Dim(size) for size in after)
     if dims is None:
-        raise UnsupportedError("its result's sizes are computed at run time")
+        after = result(call)
+        dims = call.exporter.sizes.integers(call.value(0)) if after is None else tuple(map(Dim, after))
     tensor = call.attribute("value")
     value: Array = tensor.numpy().reshape(-1) if tensor is not None else np.zeros(1, np.float32)
     zeros = call.exporter.sizes.grid(dims)
@@ -318,17 +318,20 @@ def constant_of_shape(call: Call) -> Any:
 
 
 def range_(call: Call) -> Any:
-    """Range from constants, from 0 by 1 to a size, or of a size that is declared."""
-    ends = call.sizes(1)
+    """Range; its size is declared, or computed."""
+    ends, sizes = call.sizes(1), call.exporter.sizes
     start, step, after = call.constant(0), call.constant(2), result(call)
     plain = start is not None and step is not None and start.array.item() == 0 and step.array.item() == 1
     if ends is not None and plain:
-        return ops.cast(call.exporter.sizes.range(ends[0]), call.out_dtype())
+        return ops.cast(sizes.range(ends[0]), call.out_dtype())
+    first, limit, by = (ops.reshape(call.tensor(i), ()) for i in range(3))
     if after is None:
-        more = "" if plain else ", and it does not count from 0 by 1"
-        raise UnsupportedError(f"its end is computed at run time{more}")
-    first, by = (ops.reshape(call.tensor(i), ()) for i in (0, 2))
-    return plus(ops.multiply(np.arange(after[0]).astype(call.out_dtype()), by), first)
+        less = ops.floor_divide(ops.subtract(first, limit), by)
+        numbers = sizes.range(sizes.name(ops.cast(ops.negative(less), "int32")))
+    else:
+        numbers = np.arange(after[0])
+    numbers = ops.cast(numbers, call.out_dtype()) if after is None else numbers.astype(call.out_dtype())
+    return plus(ops.multiply(numbers, by), first)
 
 
 def depth_to_space(call: Call) -> Any:
