@@ -68,8 +68,8 @@ def images(model: Any, batch: int, seed: int) -> Any:
 def initialise(model: Any) -> None:
     """Random weights with which values keep their size from layer to layer, as if it were trained.
 
-    Kernels are as He et al. have them; the moving statistics are those of some images, times 0.5..1.5,
-    such that the results have a variance of 1 on average.
+    Kernels are as He et al. have them, moving statistics those of some images, their variance times
+    0.5..1.5 or so. Without that, deep networks of these sizes amplify rounding a thousandfold.
     """
     rng = np.random.default_rng(0)
     for layer in model.layers:
@@ -78,21 +78,26 @@ def initialise(model: Any) -> None:
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()
     norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
-    drops = [x for x in model.layers if isinstance(x, keras.layers.Dropout)]
-    before = [layer.momentum for layer in norms], [layer.rate for layer in drops]
     for layer in norms:
-        layer.momentum = 0.0
-    for layer in drops:
-        layer.rate = 0.0
-    if norms:
-        model(images(model, 64, 1), training=True)
-    for layer, rate in zip(drops, before[1], strict=True):
-        layer.rate = rate
-    for layer, momentum in zip(norms, before[0], strict=True):
-        layer.momentum = momentum
-        variance = np.asarray(layer.moving_variance)
+        layer.__dict__["call"] = _adapting(layer, rng)
+    model(images(model, 64, 1), training=False)
+    for layer in norms:
+        del layer.__dict__["call"]
+
+
+def _adapting(layer: Any, rng: np.random.Generator) -> Callable[..., Any]:
+    """What sets a BatchNormalization's statistics by what it is called on."""
+    own = layer.call
+
+    def call(inputs: Any, **given: Any) -> Any:
+        axes = [axis for axis in range(len(inputs.shape)) if axis != layer.axis % len(inputs.shape)]
+        mean, variance = (np.asarray(x) for x in keras.ops.moments(inputs, axes))
         changed = rng.uniform(0.5, 1.5, variance.shape) * (variance + variance.mean() / 10)
+        layer.moving_mean.assign(mean)
         layer.moving_variance.assign(changed * np.mean(variance / changed))
+        return own(inputs, **given)
+
+    return call
 
 
 def _values(kind: str, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
@@ -101,7 +106,8 @@ def _values(kind: str, shape: tuple[int, ...], rng: np.random.Generator) -> Any:
         return rng.normal(0, np.sqrt(2 / inputs), shape)
     if kind in ("bias", "beta", "mean"):
         return rng.normal(0, 0.2, shape)
-    return rng.uniform(0.5, 1.5, shape) if kind != "count" else 7
+    low, high = (0.2, 0.8) if kind == "gamma" else (0.5, 1.5)
+    return rng.uniform(low, high, shape) if kind != "count" else 7
 
 
 def measured(name: str) -> Iterator[Row]:
