@@ -84,7 +84,8 @@ class _Pieces:
 
 def formed(call: Call) -> Any:
     """The layer whose first piece is this ReduceMean, or None."""
-    axes = call.integers("axes", 1) if call.has(1) or "axes" in call.node.attributes else None
+    known = "axes" in call.node.attributes or call.constant(1) is not None
+    axes = call.integers("axes", 1) if known else None
     if not axes or not call.attribute("keepdims", 1) or not is_float(call.dtype(0)):
         return None
     rank = call.rank(0)
