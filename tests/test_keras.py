@@ -27,6 +27,7 @@ from tests.keras_models import (
     exported,
     foreign,
     keras,
+    stored,
     transposes,
     wrong,
 )
@@ -118,6 +119,28 @@ def test_a_batch_in_flat_storage_is_free(name: str) -> None:
     one = result(case.name)
     assert one.batch.inputs == ("image",)
     assert wrong(case, one, case.load()) == []
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in CASES if case.name.endswith(".hw")] if EVERY else [by_name("torch/segformer.ts.hw")],
+    ids=str,
+)
+def test_a_model_of_unknown_sizes_compiles(case: Case) -> None:
+    """Compiled for no sizes in particular, it computes what it computes operation by operation."""
+    tf = pytest.importorskip("tensorflow")
+    one = result(case.name)
+    compiled = tf.function(
+        lambda *x: one.model(x[0] if len(x) == 1 else list(x), training=False),
+        input_signature=[tf.TensorSpec(x.shape, x.dtype, x.name) for x in one.model.inputs],
+    )
+    for sizes in range(case.sizes):
+        feeds = stored(one, case.inputs(seed=1, sizes=sizes))
+        values = [feeds[x.name] for x in one.model.inputs]
+        found = compiled(*values)
+        wanted = one.model(values[0] if len(values) == 1 else values, training=False)
+        for a, b in zip(keras.tree.flatten(found), keras.tree.flatten(wanted), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
 # ---------------------------------------------------------------------------------- training

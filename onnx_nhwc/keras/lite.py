@@ -84,6 +84,8 @@ def _other(layer: Any) -> Any:
         return _undilated(layer)
     if type(layer) is layers.EinsumDense:
         return _Product(layer)
+    if type(layer) is layers.UpSampling2D and layer.interpolation == "nearest":
+        return _Enlarged(layer)
     return None
 
 
@@ -151,6 +153,19 @@ class _Product(_Instead):
         y = ops.matmul(layer.kernel, x) if left else ops.einsum(layer.equation, x, layer.kernel)
         y = y if layer.bias is None else ops.add(layer.bias, y)
         return y if layer.activation is None else layer.activation(y)
+
+
+class _Enlarged(_Instead):
+    """Repetition as one operator, of whose result LiteRT knows the channels, whatever the sizes."""
+
+    def call(self, x: Any) -> Any:
+        import tensorflow as tf
+
+        if x.dtype != tf.float32:
+            return self.layer(x)
+        _, *sizes, _ = ops.shape(x)
+        target = [size * factor for size, factor in zip(sizes, self.layer.size, strict=True)]
+        return tf.image.resize(x, target, "nearest")
 
 
 def _undilated(layer: Any) -> Any:

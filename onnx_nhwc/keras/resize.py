@@ -162,7 +162,8 @@ def _layer(call: Call, x: Any, mode: Mode, factors: list[int]) -> Any:
         return call.layer(_UPSAMPLING[n], size=tuple(factors), data_format=call.images.data_format)(x)
     exact = mode.coordinates in ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel")
     if mode.kind == "linear" and exact and n == 2 and is_float(x.dtype) and None not in factors:
-        if x.dtype == "float64":
+        # Keras's own compiled functions cannot run this layer on an image of unknown size
+        if x.dtype == "float64" or None in x.shape[1:]:
             return None
         return call.layer(
             layers.UpSampling2D,
