@@ -168,10 +168,18 @@ def operators(path: Path) -> Counter[str]:
     return Counter(entry["op_name"] for entry in lite.interpreter(path)._get_ops_details())
 
 
+LOOPS = {"torch/crnn.dynamo.batch"}
+"""Recurrent networks of any batch: LiteRT has no lists of tensors of unknown size."""
+
+
 @pytest.mark.parametrize("case", LITE, ids=str)
 def test_litert_computes_the_same(case: Case, tmp_path: Path) -> None:
     """A convolutional network holds no TRANSPOSE but its own."""
     onnx.save(case.load(), tmp_path / "in.onnx")
+    if case.name in LOOPS:
+        with pytest.raises(onnx_nhwc.ConversionError, match=r"TensorListReserve.*--shape"):
+            onnx_nhwc.convert_file(tmp_path / "in.onnx", tmp_path / "out.tflite")
+        return
     report = onnx_nhwc.convert_file(tmp_path / "in.onnx", tmp_path / "out.tflite")
     assert report.verification
     if case.zero_transposes:
