@@ -212,10 +212,14 @@ class Proof:
     def _others(self, node: ir.Node, relation: Relation, letter: int) -> None:
         """Operands without a batch: they broadcast, or are repeated for a Concat."""
         for index, (value, port) in enumerate(zip(node.inputs, relation.inputs, strict=True)):
-            if value is None or not value.name or port is None or letter not in port:
+            if value is None or not value.name or value in self.places:
                 continue
-            if value in self.places:
+            beside = port is None and node.op_type in _BESIDE
+            if not beside and (port is None or letter not in port):
                 continue
+            if beside or isinstance(RULES.get(node.op_type), SpatialRule):
+                raise BoundError(f"{g.describe(node)} has an operand for one sample only")
+            assert port is not None
             axis = port.index(letter)
             dims = self.shapes.shape(value)
             if dims is None or dims[axis] != ONE:

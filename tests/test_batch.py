@@ -140,6 +140,10 @@ BOUND = {
     ),
     "sums over the batch": ('y = Einsum<equation = "nij->ij">(x)', ""),
     "has no batch": ("y = Identity(w)", "float[2] w = {1.0,2.0}"),
+    "has an operand for one sample only": (
+        "u = Unsqueeze(x, a)\n s = GridSample(u, w)\n y = Add(s, u)",
+        "int64[1] a = {1}, float[1,1,1,2] w = {0.0,0.5}",
+    ),
 }
 
 
