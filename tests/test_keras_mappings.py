@@ -12,6 +12,7 @@ import onnx.parser
 import pytest
 from numpy.typing import NDArray
 
+import onnx_nhwc
 from tests.keras_models import differences, exported, foreign, keras, run
 from tests.running import Session
 
@@ -247,6 +248,20 @@ def declared(graph: str, **feeds: NDArray[Any]) -> tuple[onnx.ModelProto, Feeds]
     return model(graph), feeds
 
 
+def centred() -> tuple[onnx.ModelProto, Feeds]:
+    """The pieces of a LayerNormalization, one of which is a result too."""
+    text = """(float[2,3,4] x) => (float[2,3,4] y, float[2,3,4] centred) <float small = {0.001}> {
+        mean = ReduceMean <axes = [2]> (x)
+        centred = Sub(x, mean)
+        square = Mul(centred, centred)
+        variance = ReduceMean <axes = [2]> (square)
+        more = Add(variance, small)
+        deviation = Sqrt(more)
+        y = Div(centred, deviation)
+    }"""
+    return model(text, 17), {"x": floats(2, 3, 4)}
+
+
 def windows() -> tuple[onnx.ModelProto, Feeds]:
     """A window of known size from a place that is computed, and one put down in zeros."""
     text = """(float[7,9] x, int64[2] at, int64[4] pads) => (float[3,4] y, float[9,12] z)
@@ -298,6 +313,12 @@ CASES: dict[str, Callable[[], tuple[onnx.ModelProto, Feeds]]] = {
         b=np.array([0]),
         c=np.array(-2),
     ),
+    "an_axis_of_one_element": lambda: declared(
+        "(float[1,3] x, int64[1] a) => (float[1,3] y) { y = ReduceSum(x, a) }",
+        x=floats(1, 3),
+        a=np.array([0]),
+    ),
+    "layer_normalization_whose_middle_is_read": centred,
     "dft": lambda: transformed(1, "axis = 1, onesided = 1", 12),
     "dft_inverse_longer": lambda: transformed(2, "axis = 1, inverse = 1", 16),
     "dft_shorter": lambda: transformed(2, "onesided = 0", 7, 20),
@@ -328,3 +349,15 @@ def test_it_computes_the_same_once_saved(name: str, io: str, tmp_path: Path) -> 
 def test_a_loops_weights_are_shared() -> None:
     source, _ = growing()
     assert [tuple(w.shape) for w in exported(source).model.trainable_weights] == [(5, 5)]
+
+
+def test_a_loop_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnx_nhwc.keras.loops._NODES", 5)
+    text = """(float[2] x) => (float[2] y) <bool true = {1}> {
+        y = Loop ( , true, x) <body = turn (int64 i, bool go, float[2] h) => (bool again, float[2] next) {
+            again = Identity(go)
+            next = Add(h, h)
+        }>
+    }"""
+    with pytest.raises(onnx_nhwc.ConversionError, match="does not end within 5 turns"):
+        exported(model(text))

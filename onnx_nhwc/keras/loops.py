@@ -41,6 +41,9 @@ def loop(call: Call) -> Any:
         go = turns.run(turn, go)
         if limit is None and not isinstance(go, Constant):
             raise UnsupportedError("how often it runs is known at run time only")
+    else:
+        if limit is None:
+            raise UnsupportedError(f"it has no limit, and does not end within {_NODES} turns")
     return turns.finished()
 
 

@@ -135,6 +135,8 @@ def _centred_and_scaled(call: Call, axes: Sequence[int]) -> _Pieces | None:
     square = next((use.node for use in uses if use.node.op_type in ("Mul", "Pow")), None)
     if divide is None or square is None or {use.node for use in uses} != {divide, square}:
         return None
+    if centred.outputs[0].is_graph_output():
+        return None
     squared = square.op_type == "Mul" and square.inputs[0] is square.inputs[1]
     if not squared and not (square.op_type == "Pow" and _number(square.inputs[1]) == 2.0):
         return None

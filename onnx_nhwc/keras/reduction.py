@@ -50,10 +50,7 @@ def _choice(call: Call) -> list[tuple[int, ...]]:
     """The axes that are possible, if they are computed at run time."""
     if not call.has(1) or call.constant(1) is not None or call.sizes(1) is not None:
         return []
-    found = reduced(call)
-    plain = call.attribute("noop_with_empty_axes", 0)
-    every = tuple(range(call.rank(0)))
-    return [axes or (() if plain else every) for axes in found]
+    return reduced(call)
 
 
 def _axes(call: Call) -> tuple[int, ...]:
