@@ -221,7 +221,7 @@ def test_litert_computes_what_it_has_no_operator_for(kind: str, tmp_path: Path) 
     model = keras.Model(inputs, layers.Identity(name="y")(layer(inputs)))
     (tmp_path / "out.tflite").write_bytes(lite.to_lite(model))
     x = np.random.default_rng(0).standard_normal(sizes, np.float32)
-    (found,) = lite.lite_runner(tmp_path / "out.tflite", model, ["y"])({"x": x})
+    (found,) = lite.lite_runner(tmp_path / "out.tflite", ["y"])({"x": x})
     np.testing.assert_allclose(found, np.asarray(model(x)), rtol=1e-5, atol=1e-5)
     assert [kept.name for kept in model.layers] == ["x", kind, "y"]
     assert operators(tmp_path / "out.tflite")["TRANSPOSE"] == (2 if kind == "product" else 0)

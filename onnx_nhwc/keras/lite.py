@@ -182,18 +182,12 @@ def _undilated(layer: Any) -> Any:
     return other
 
 
-def lite_runner(path: Path, model: Any, outputs: Sequence[str]) -> Runner:
+def lite_runner(path: Path, outputs: Sequence[str]) -> Runner:
     """Return what runs a ``.tflite`` file."""
     signature = interpreter(path).get_signature_runner("serving_default")
 
     def run(feeds: Feeds) -> list[Array]:
-        details = signature.get_input_details()
-        names = {tensor.name: tensor.name for tensor in model.inputs}
-        given = {}
-        for key in details:
-            name = key if key in feeds else names.get(key, next(iter(feeds)))
-            given[key] = feeds[name]
-        results = signature(**given)
+        results = signature(**{name: feeds[name] for name in signature.get_input_details()})
         if len(outputs) == 1:
             return [np.asarray(next(iter(results.values())))]
         return [np.asarray(results[name]) for name in outputs]

@@ -70,7 +70,7 @@ def write(
         _save(exported.model, staged)
         if verify and suffix == ".tflite":
             progress("verify")
-            found = compared(lambda outputs: lite_runner(staged, exported.model, outputs))
+            found = compared(lambda outputs: lite_runner(staged, outputs))
         size = sum(file.stat().st_size for file in (staged, *staged.rglob("*")) if file.is_file())
         _commit(staged, dst, folder)
     except OSError as error:
