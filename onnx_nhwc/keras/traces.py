@@ -91,9 +91,9 @@ def _all_steps_at_once(layer: Any) -> Callable[..., Any]:
     return call
 
 
-def _step_by_step(layer: Any, marks: list[Mark]) -> Callable[..., Any]:
-    """ConvLSTM: one convolution of all that comes in, and one of the state at every step."""
-    own, cell = layer.call, layer.cell
+def _convolutions(layer: Any) -> tuple[Any, Any]:
+    """The convolutions of a ConvLSTM, of what comes in and of the state, as if they were layers."""
+    cell, ones = layer.cell, (1,) * layer.cell.rank
     shared = {
         "groups": 1,
         "rank": cell.rank,
@@ -110,7 +110,6 @@ def _step_by_step(layer: Any, marks: list[Mark]) -> Callable[..., Any]:
         padding=cell.padding,
         **shared,
     )
-    ones = (1,) * cell.rank
     kept = SimpleNamespace(
         name=f"{layer.name}_recurrent",
         path=f"{layer.path}/recurrent",
@@ -121,6 +120,13 @@ def _step_by_step(layer: Any, marks: list[Mark]) -> Callable[..., Any]:
         padding="same",
         **shared,
     )
+    return entering, kept
+
+
+def _step_by_step(layer: Any, marks: list[Mark]) -> Callable[..., Any]:
+    """ConvLSTM: one convolution of all that comes in, and one of the state at every step."""
+    own, cell = layer.call, layer.cell
+    entering, kept = _convolutions(layer)
     channels = 1 if cell.data_format == "channels_first" else cell.rank + 1
 
     def convolved(x: Any, convolution: Any, shape: tuple[int | None, ...]) -> Any:
