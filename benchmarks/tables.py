@@ -45,8 +45,8 @@ Concat, gates, shuffles. The exponent is that of the growth since the row before
 
 
 KERAS = """One thread, one image, medians of alternating runs; the ratio is to onnxruntime on the
-source. Keras runs on TensorFlow as a compiled function, LiteRT through XNNPACK. The export is verified,
-and includes the start of Keras in the first row."""
+source. Keras runs on TensorFlow as a compiled function, LiteRT through XNNPACK. The export is verified;
+TensorFlow is loaded by then."""
 
 
 APPLICATIONS = """Keras to Keras, at the smallest size that the network allows, with random weights: from
