@@ -350,6 +350,9 @@ def test_errors_are_one_line(tmp_path: Path) -> None:
         read(tmp_path / "folder")
     with pytest.raises(UsageError, match="does not exist"):
         read(tmp_path / "none.keras")
+    (tmp_path / "empty.keras").touch()
+    with pytest.raises(FileError, match="is empty"):
+        read(tmp_path / "empty.keras")
     x = keras.Input((4, 4))
     with pytest.raises(ConversionError) as unsupported:
         from_keras(keras.Model(x, keras.ops.svd(x)))

@@ -54,6 +54,8 @@ def read(path: Path) -> ir.Model:
         return from_saved_model(path)
     if path.is_dir():
         raise UsageError(f"'{path}' is not a file")
+    if path.stat().st_size == 0:
+        raise FileError(f"'{path}' is empty")
     _backend()
     with readable(path) if path.suffix.lower() == ".h5" else nullcontext(path) as source, quiet():
         try:
