@@ -54,7 +54,10 @@ channels last to first, back again, and the same from a network that was built c
 the largest difference of any output from the original's, relative to its largest value (1e-4 is
 tolerated), and how many Permutes and Transposes there are that the original does not have. "Parameters",
 "trainable" and "BatchNormalization" are the original's, and each result's unless others are listed.
-"Kept": layers with weights that each result has under the same name and of the same class."""
+"Kept": layers with weights that each result has under the same name and of the same class.
+"Not made for it": Keras refuses to build the network channels first. ConvNeXt's LayerNormalization and
+Dense read the last axis, so that channels first it is transposed around them; its grouped convolutions
+are DepthwiseConv2D of the same name afterwards, and its LayerScale is a product."""
 
 
 def _applications(rows: list[Results]) -> str:
