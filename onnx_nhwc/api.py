@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import gc
-import importlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import onnx
 import onnx_ir as ir
 
 from onnx_nhwc import files
+from onnx_nhwc.extra import import_extra
 from onnx_nhwc.formats import format_of
 from onnx_nhwc.passes.errors import UsageError
 from onnx_nhwc.passes.pipeline import Options, convert
 from onnx_nhwc.report import Report
 from onnx_nhwc.verification import verify as run_verification
 from onnx_nhwc.weights import release, to_proto
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 __all__ = [
     "convert_channels_first_to_last",
@@ -113,7 +108,7 @@ def to_keras(
             the error names all of them, and is raised before any weight is moved.
         UsageError: Keras is not installed.
     """
-    return _keras("api").to_keras(model, io=io, layouts=layouts, shapes=shapes)
+    return import_extra("onnx_nhwc.keras.api").to_keras(model, io=io, layouts=layouts, shapes=shapes)
 
 
 def convert_channels_first_to_last(model: Any) -> Any:
@@ -132,7 +127,7 @@ def convert_channels_first_to_last(model: Any) -> Any:
         ConversionError: The model cannot be converted.
         UsageError: Keras, TensorFlow or tf2onnx is not installed, or Keras runs on another backend.
     """
-    return _keras("conversion").channels_first_to_last(model)
+    return import_extra("onnx_nhwc.keras.conversion").channels_first_to_last(model)
 
 
 def convert_channels_last_to_first(model: Any) -> Any:
@@ -140,38 +135,7 @@ def convert_channels_last_to_first(model: Any) -> Any:
 
     Argument, result and exceptions are those of :func:`convert_channels_first_to_last`.
     """
-    return _keras("conversion").channels_last_to_first(model)
-
-
-def _keras(name: str) -> ModuleType:
-    """Import a module of the exporter, which needs Keras.
-
-    Raises:
-        UsageError: Keras is not installed.
-    """
-    try:
-        with _uncollected():
-            return importlib.import_module(f"onnx_nhwc.keras.{name}")
-    except ImportError as error:
-        missing = error.name or "keras"
-        if missing.startswith("onnx_nhwc"):
-            raise
-        raise UsageError(
-            f"this needs '{missing}', which is not installed",
-            'Install it with: pip install "onnx-nhwc[keras]"',
-        ) from error
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Do not look for garbage: of importing TensorFlow that is a quarter, and it finds none."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+    return import_extra("onnx_nhwc.keras.conversion").channels_last_to_first(model)
 
 
 def convert_file(
@@ -230,7 +194,7 @@ def convert_file(
         if to != "channels-last" and target.name == "LiteRT":
             raise UsageError(f"'{dst}': LiteRT has channels-last operators only")
         clock.start("convert")
-        exported, result, size = _keras("writing").write(
+        exported, result, size = import_extra("onnx_nhwc.keras.writing").write(
             src, dst, options, verify=verify, rtol=rtol, atol=atol, seed=seed, progress=clock.start
         )
         seconds, summary, batch = clock.stop(), exported.summary, exported.batch.describe()

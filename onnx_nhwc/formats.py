@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from onnx_nhwc import files
+from onnx_nhwc.extra import import_extra
 from onnx_nhwc.passes.errors import UsageError
 
 __all__ = ["FORMATS", "Format", "format_of"]
@@ -45,16 +45,8 @@ def _read_keras(path: Path) -> ir.Model:
     said = os.environ.get(level)
     os.environ.setdefault(level, "3")  # TensorFlow looks at it when it is loaded
     try:
-        reading = importlib.import_module("onnx_nhwc.keras.reading")
-        importlib.import_module("tf2onnx")
-    except ImportError as error:
-        missing = error.name or "keras"
-        if missing.startswith("onnx_nhwc"):
-            raise
-        raise UsageError(
-            f"'{path}': this needs '{missing}', which is not installed",
-            'Install it with: pip install "onnx-nhwc[keras]"',
-        ) from error
+        reading = import_extra("onnx_nhwc.keras.reading", f"'{path}': ")
+        import_extra("tf2onnx", f"'{path}': ")
     finally:
         os.environ.pop(level, None)
         if said is not None:

@@ -1,0 +1,48 @@
+"""Importing what the extra ``keras`` brings, when it is first needed."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+from onnx_nhwc.passes.errors import UsageError
+
+__all__ = ["import_extra"]
+
+
+def import_extra(name: str, subject: str = "") -> ModuleType:
+    """Import a module that needs Keras, TensorFlow or tf2onnx, or is one of them.
+
+    Args:
+        name: The module.
+        subject: What needs it, to begin the error with.
+
+    Raises:
+        UsageError: Something of the extra is not installed.
+    """
+    try:
+        with _uncollected():
+            return importlib.import_module(name)
+    except ImportError as error:
+        missing = error.name or "keras"
+        if missing.startswith("onnx_nhwc"):
+            raise
+        raise UsageError(
+            f"{subject}this needs '{missing}', which is not installed",
+            'Install it with: pip install "onnx-nhwc[keras]"',
+        ) from error
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Do not look for garbage: of importing TensorFlow that is a quarter, and it finds none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
