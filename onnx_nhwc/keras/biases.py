@@ -15,7 +15,7 @@ __all__ = ["attach_biases"]
 
 def attach_biases(model: ir.Model) -> None:
     """Make ``Conv(x, k) + b`` a ``Conv(x, k, b)``, where ``b`` is a constant with a number per channel."""
-    made: dict[ir.Value, ir.Value] = {}
+    edits = g.Edits(model)
     for node in list(model.graph):
         if node.op_type not in ("Conv", "ConvTranspose") or node.domain not in g.STANDARD:
             continue
@@ -27,20 +27,17 @@ def attach_biases(model: ir.Model) -> None:
             continue
         add = uses[0].node
         addend = add.inputs[1 - uses[0].idx]
-        bias = addend is not None and addend is not result and _bias(model.graph, node, addend, made)
+        bias = addend is not None and addend is not result and _bias(edits, node, addend)
         if bias:
-            node.resize_inputs(3)
-            node.replace_input_with(2, bias)
+            g.set_input(node, 2, bias)
             add.outputs[0].replace_all_uses_with(result, replace_graph_outputs=True)
             result.name, add.outputs[0].name = add.outputs[0].name, None
             model.graph.remove(add, safe=True)
     g.remove_dead(model)
 
 
-def _bias(
-    graph: ir.Graph, node: ir.Node, addend: ir.Value, made: dict[ir.Value, ir.Value]
-) -> ir.Value | None:
-    """The addend as a bias of a convolution, if its numbers belong to the channels; one for each addend."""
+def _bias(edits: g.Edits, node: ir.Node, addend: ir.Value) -> ir.Value | None:
+    """The addend as a bias of a convolution, if its numbers belong to the channels."""
     found, kernel = _parameter(addend), node.inputs[1]
     if found is None or kernel is None or kernel.shape is None:
         return None
@@ -53,15 +50,7 @@ def _bias(
     channels = filters if node.op_type == "Conv" else filters * group
     if (1,) * (rank - len(sizes)) + sizes != (1, channels, *[1] * (rank - 2)):
         return None
-    if addend in made:
-        return made[addend]
-    array = tensor.numpy().reshape(channels)
-    name = _unused(graph, name)
-    value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
-    value.type, value.shape = addend.type, ir.Shape([channels])
-    graph.register_initializer(value)
-    made[addend] = value
-    return value
+    return edits.parameter(tensor.numpy().reshape(channels), name, "bias")
 
 
 def _parameter(value: ir.Value) -> tuple[str, ir.TensorProtocol, tuple[int, ...]] | None:
@@ -77,11 +66,3 @@ def _parameter(value: ir.Value) -> tuple[str, ir.TensorProtocol, tuple[int, ...]
     if tensor is None:
         return None
     return value.name or "bias", tensor, tuple(int(size) for size in tensor.shape.numpy())
-
-
-def _unused(graph: ir.Graph, name: str) -> str:
-    """A name that is free, and still tells which parameter this was (see ``Exporter``)."""
-    number = 1
-    while f"{name}_{number}" in graph.initializers:
-        number += 1
-    return f"{name}_{number}"

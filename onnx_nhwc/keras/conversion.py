@@ -11,7 +11,6 @@ from onnx_nhwc.keras.api import export
 from onnx_nhwc.keras.image_formats import ImageFormats, permutation
 from onnx_nhwc.keras.names import io_name
 from onnx_nhwc.keras.reading import END, inputs_of, quiet, traced, warn_of_odd_inputs
-from onnx_nhwc.keras.surroundings import untouched
 from onnx_nhwc.passes.pipeline import Options
 
 __all__ = ["channels_first_to_last", "channels_last_to_first"]
@@ -29,7 +28,7 @@ def channels_last_to_first(model: Any) -> Any:
 
 def _converted(model: Any, to: str, data_format: str) -> Any:
     """The model with images that were of ``data_format`` in the other one."""
-    with quiet(), untouched():
+    with quiet():
         source, ends = traced(model)
         names, structure = inputs_of(model)
         pins = _pins(model, source, data_format)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -19,6 +18,7 @@ from onnx_nhwc import files
 from onnx_nhwc.keras.image_formats import ImageFormats
 from onnx_nhwc.keras.layer_names import name_nodes
 from onnx_nhwc.keras.marking import DOMAIN, marked, restore
+from onnx_nhwc.keras.surroundings import untouched
 from onnx_nhwc.legacy.models import readable
 from onnx_nhwc.legacy.upgrade import HARD_SIGMOID
 from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError
@@ -285,9 +285,9 @@ def _backend() -> None:
 def quiet() -> Iterator[None]:
     """Let TensorFlow and tf2onnx say nothing, and leave no trace in the process."""
     logger, level = logging.getLogger("tf2onnx"), "TF_CPP_MIN_LOG_LEVEL"
-    before, said, state = os.environ.get(level), logger.level, random.getstate()
+    before, said = os.environ.get(level), logger.level
     os.environ.setdefault(level, "3")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), untouched():
         warnings.simplefilter("ignore")
         try:
             import tf2onnx  # noqa: F401  which sets the variable above and a level of its own
@@ -296,7 +296,6 @@ def quiet() -> Iterator[None]:
             yield
         finally:
             logger.setLevel(said)
-            random.setstate(state)
             if before is None:
                 os.environ.pop(level, None)
             else:
