@@ -84,11 +84,15 @@ def stored(feeds: Feeds, perms: Perms) -> dict[str, NDArray[Any]]:
 
 
 def differences(
-    names: Sequence[str], expected: Sequence[Any], actual: Sequence[Any], perms: Perms
+    names: Sequence[str],
+    expected: Sequence[Any],
+    actual: Sequence[Any],
+    perms: Perms,
+    **tolerances: float,
 ) -> list[str]:
     """Where the converted model's outputs are not the source's, transposed."""
     compared = (
-        compare(name, a, b, perms["outputs"][name])
+        compare(name, a, b, perms["outputs"][name], **tolerances)
         for name, a, b in zip(names, expected, actual, strict=True)
     )
     return [f"output '{c.name}' differs: {c.reason}" for c in compared if not c.ok]
