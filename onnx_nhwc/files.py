@@ -22,7 +22,9 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
 from onnx_nhwc import weights, wire
-from onnx_nhwc.passes.errors import FileError, UsageError
+from onnx_nhwc.definitions import single_definitions
+from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError
+from onnx_nhwc.passes.normalize import tidy
 from onnx_nhwc.weights import Origin, in_memory
 from onnx_nhwc.writing import write_external, write_single
 
@@ -97,13 +99,16 @@ def _parse(path: Path, location: str) -> onnx.ModelProto:
 
 
 def _deserialize(proto: onnx.ModelProto, name: str) -> ir.Model:
+    proto = single_definitions(proto)
     try:
-        return weights.from_proto(proto)
+        model = weights.from_proto(proto)
+        tidy(model)
     except Exception as error:  # onnx_ir wraps whatever went wrong, several levels deep
         cause: BaseException = error
-        while cause.__cause__ is not None:
+        while cause.__cause__ is not None and not isinstance(cause, ConversionError):
             cause = cause.__cause__
         raise FileError(f"{name} is not a valid ONNX model: {cause}") from error
+    return model
 
 
 def _locate_weights(model: ir.Model, path: Path, real: Path) -> None:

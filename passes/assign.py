@@ -71,9 +71,12 @@ class _Chooser:
             self.inputs[value] = count + len(self.io_labels)
             self.io_labels.append(self._io_labels(value, carried.inputs.get(value, {})))
         self.outputs: list[int] = []
+        known = dict(self.inputs)  # a value that is given out twice, or is an input, has one layout
         for index, value in enumerate(graph.outputs):
-            self.outputs.append(count + len(self.io_labels))
-            self.io_labels.append(self._io_labels(value, carried.outputs.get(index, {})))
+            if value not in known:
+                known[value] = count + len(self.io_labels)
+                self.io_labels.append(self._io_labels(value, carried.outputs.get(index, {})))
+            self.outputs.append(known[value])
         self.fixed = count + len(self.io_labels)
 
     def choose(self) -> Assignment:

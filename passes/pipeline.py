@@ -16,7 +16,7 @@ from .errors import UsageError
 from .explain import Explainer
 from .flow import Flow, analyse
 from .lower import lower
-from .normalize import normalize
+from .normalize import normalize, tidy
 from .plausible import warn_if_odd
 from .recognize import complete_axes, recognize
 from .rewrite import Rewritten, rewrite
@@ -64,6 +64,7 @@ def convert(model: ir.Model, options: Options = Options(), progress: Progress | 
     """
     clock = _Clock(progress)
     with clock.phase("normalize"):
+        tidy(model)
         _fix_shapes(model, options.shapes)
         _check_pins(model, options.layouts)
         before = {node for node in model.graph.all_nodes() if node.op_type == "Transpose"}

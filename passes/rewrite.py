@@ -76,8 +76,7 @@ class _Rewriter:
             self._rewrite(node)
         for graph, index in self.flow.body_outputs:
             self._output(graph, index, None)
-        for index, perm in enumerate(self.assignment.outputs):
-            self._output(self.flow.model.graph, index, perm)
+        self._outputs()
         compose_gathers(self.flow.model, self.edits)
         g.remove_dead(self.flow.model)
         self.result.transposes = [m for m in self.result.transposes if m.node.graph is not None]
@@ -318,6 +317,17 @@ class _Rewriter:
             )
             self.constants[key] = self.edits.initializer(lazy, f"{root.name}")
         return self.constants[key]
+
+    def _outputs(self) -> None:
+        """The model's outputs; what is listed twice stays one value, and an input stays itself."""
+        graph = self.flow.model.graph
+        listed = list(graph.outputs)
+        for index, perm in enumerate(self.assignment.outputs):
+            first = listed.index(listed[index])
+            if first < index:
+                graph.outputs[index] = graph.outputs[first]
+            elif not listed[index].is_graph_input():
+                self._output(graph, index, perm)
 
     def _output(self, graph: ir.Graph, index: int, perm: tuple[int, ...] | None) -> None:
         """Make a graph's output hold its value as wanted, under its old name."""

@@ -102,7 +102,7 @@ def test_a_foreign_file_converts(name: str, dialect: str, tmp_path: Path) -> Non
     onnx_nhwc.convert_file(FOLDER / f"{name}.onnx", path, dialect=dialect)
     assert not agree(name, path, optimized=False)
     assert not agree(name, path, optimized=True)
-    if name in NO_TRANSPOSE:
+    if name in NO_TRANSPOSE and dialect == "functions":  # the other has none to spare before a Conv
         assert not transposes(onnx.load(path))
 
 
