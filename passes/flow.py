@@ -22,6 +22,7 @@ from .layout import (
     before_transpose,
     identity,
     invert,
+    is_empty,
     shape_after,
 )
 from .rules import views
@@ -198,8 +199,7 @@ def _resolve(flow: Flow, node: ir.Node, steps: list[Step]) -> bool:
         shape = shape_after(step, shape)
     assert shape is not None
     view = View(base.root, tuple(chained))
-    empty = any(symbol.startswith("empty ") for dim in shape for symbol in dim.symbols)
-    if empty or view.to_root(identity(shape)) is None:
+    if any(map(is_empty, shape)) or view.to_root(identity(shape)) is None:
         return False
     flow.views[output] = view
     return True

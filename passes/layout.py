@@ -60,7 +60,25 @@ class Dim(NamedTuple):
 ONE = Dim(1)
 UNKNOWN = Dim(0)
 """Marks a size that nothing tells. No size is 0: empty axes have a symbol of their own."""
+EMPTY = "empty "
+"""How the symbol of an axis without elements begins."""
 Shape = tuple[Dim, ...]
+
+
+def is_empty(dim: Dim) -> bool:
+    """Whether an axis has no elements.
+
+    An empty axis divides nothing: a symbol of its own keeps the algebra sound.
+
+    >>> is_empty(empty("x", 1) * Dim(3))
+    True
+    """
+    return any(symbol.startswith(EMPTY) for symbol in dim.symbols)
+
+
+def empty(name: str | None, axis: int) -> Dim:
+    """The size of an axis without elements."""
+    return Dim(1, (f"{EMPTY}{name} {axis}",))
 
 
 def product(dims: Iterable[Dim]) -> Dim:

@@ -18,7 +18,20 @@ from .arithmetic import MAX_INTEGERS
 from .assign import Assignment, weight
 from .errors import ConversionError
 from .flow import Flow, Operation, View
-from .layout import Dim, Reshape, Shape, Step, Stored, Transpose, chain, permuted, product, shape_after
+from .layout import (
+    Dim,
+    Reshape,
+    Shape,
+    Step,
+    Stored,
+    Transpose,
+    chain,
+    empty,
+    is_empty,
+    permuted,
+    product,
+    shape_after,
+)
 from .rules import RULES
 from .rules.relation import Form, Move, form, identity_stored
 from .tidy import compose_gathers
@@ -301,8 +314,9 @@ class _Rewriter:
         root = view.root
         tensor = root.const_value
         assert tensor is not None
-        dims = tuple(Dim(size) for size in tensor.shape.numpy())
-        steps = chain(identity_stored(dims), target) if 0 not in tensor.shape.numpy() else []
+        sizes = tensor.shape.numpy()
+        dims = tuple(Dim(size) if size else empty(root.name, axis) for axis, size in enumerate(sizes))
+        steps = chain(identity_stored(dims), target)
         assert steps is not None
         if not steps:
             return root
@@ -311,7 +325,7 @@ class _Rewriter:
             if any(isinstance(step, Transpose) for step in steps):
                 self.result.weights += 1
                 self.result.weight_bytes += tensor.nbytes
-            shape = [dim.number for dim in target.shape]
+            shape = [_number(dim) for dim in target.shape]
             lazy = ir.LazyTensor(
                 _Permuted(tensor, steps), dtype=tensor.dtype, shape=ir.Shape(shape), name=root.name
             )
@@ -373,10 +387,15 @@ class _Permuted:
         array = self.tensor.numpy()
         for step in self.steps:
             if isinstance(step, Reshape):
-                array = array.reshape([dim.number for dim in step.shape])
+                array = array.reshape([_number(dim) for dim in step.shape])
             else:
                 array = np.transpose(array, step.perm)
         return ir.Tensor(array, dtype=self.tensor.dtype)  # a view: the writer copies it piece by piece
+
+
+def _number(dim: Dim) -> int:
+    """A constant's size."""
+    return 0 if is_empty(dim) else dim.number
 
 
 def shape_arithmetic(value: ir.Value, shape: Shape) -> bool:

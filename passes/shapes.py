@@ -18,7 +18,7 @@ from .arithmetic import MAX_INTEGERS, Integers, arithmetic
 from .errors import ConversionError
 from .fold import evaluate, foldable
 from .inference import infer_model, infer_node
-from .layout import ONE, UNKNOWN, Dim, Shape, Step, shape_after
+from .layout import ONE, UNKNOWN, Dim, Shape, Step, empty, is_empty, shape_after
 from .rules import RULES, views
 from .rules.relation import Relation, Rule, Site, UnknownRankError, barrier
 from .rules.spatial import SpatialRule
@@ -75,8 +75,7 @@ class Shapes:
 
     def _dim(self, value: ir.Value, axis: int, size: int | ir.SymbolicDim) -> Dim:
         if isinstance(size, int):
-            # An empty axis divides nothing: a symbol of its own keeps the algebra sound.
-            return Dim(size) if size > 0 else Dim(1, (f"empty {value.name} {axis}",))
+            return Dim(size) if size > 0 else empty(value.name, axis)
         return read(size.value) if size.value else Dim(1, (f"{value.name}.{axis}",))
 
     def settle(self, value: ir.Value, opinions: list[Shape | None]) -> None:
@@ -137,6 +136,7 @@ def _walk(graph: ir.Graph, shapes: Shapes, edits: g.Edits) -> None:
         for body in g.subgraphs(node):
             _carry_ranks(node, body, shapes)
             _walk(body, shapes, edits)
+        _forget(node, shapes, edits)
         if not _fold(node, shapes, edits):
             _visit(node, shapes)
 
@@ -151,6 +151,24 @@ def _carry_ranks(node: ir.Node, body: ir.Graph, shapes: Shapes) -> None:
             shapes.settle(value, [(UNKNOWN,) * len(shape)])
         if value.dtype is None and initial is not None and initial.dtype is not None:
             value.dtype = initial.dtype
+
+
+def _forget(node: ir.Node, shapes: Shapes, edits: g.Edits) -> None:
+    """Drop operands that say nothing: of a Concat those without elements, of most Resizes the ``roi``."""
+    if node.domain not in g.STANDARD:
+        return
+    roi = g.input_at(node, 1) if node.op_type == "Resize" and g.opset_of(node) >= 11 else None
+    if roi is not None and g.attribute(node, "coordinate_transformation_mode") != "tf_crop_and_resize":
+        dtype = None if g.opset_of(node) >= 13 or roi.dtype is None else roi.dtype.numpy()
+        node.replace_input_with(1, None if dtype is None else edits.constant([], "roi", dtype))
+    if node.op_type == "Concat":
+        site = Site.of(node, shapes.shape, shapes.values)
+        pairs = zip(node.inputs, site.inputs, strict=True)
+        full = [value for value, shape in pairs if not shape or not is_empty(shape[site.axis(1)])]
+        if 0 < len(full) < len(node.inputs):
+            node.resize_inputs(len(full))
+            for index, value in enumerate(full):
+                node.replace_input_with(index, value)
 
 
 def _fold(node: ir.Node, shapes: Shapes, edits: g.Edits) -> bool:

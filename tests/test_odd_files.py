@@ -156,3 +156,68 @@ def test_a_size_below_zero_is_an_unknown_one() -> None:
     assert not transposes(agreed(proto, random_feeds(proto)))
     shaped = agreed(proto, random_feeds(proto), shapes={"x": (2, 3, 8, 10)})
     assert shaped.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 2
+
+
+SLICED = "s = Slice(a, i, i, i)  i = Constant<value = int64[1] {1}>()"
+NO_ELEMENTS = {
+    "constant": ("(float[1,4,6,8] y)", "y = Concat<axis=1>(a, e)", (1, 0, 6, 8)),
+    "constant, negative axis": ("(float[1,4,6,8] y)", "y = Concat<axis=-1>(e, a)", (1, 4, 6, 0)),
+    "computed": ("(float[1,4,6,8] y)", f"{SLICED}  y = Concat<axis=1>(a, s)", None),
+    "nothing but such": ("(float[1,0,6,8] y)", f"{SLICED}  y = Concat<axis=1>(s, s)", None),
+    "of a Split": ("(float[1,4,6,8] y, float[1,0,6,8] z)", "y, z = Split<axis=1>(a, p)", None),
+    "added": ("(float[1,4,6,8] a, float[1,0,6,8] y)", f"{SLICED}  y = Add(s, e)", (1, 0, 6, 8)),
+    "an output": ("(float[1,4,6,8] a, float[1,0,6,8] y)", f"{SLICED}  y = Relu(s)", None),
+    "flattened": ("(float[1,192] f, float[1,0] y)", f"{SLICED}  f = Flatten(a)  y = Flatten(s)", None),
+    "transposed": ("(float[1,6,8,0] y)", f"{SLICED}  y = Transpose<perm=[0,2,3,1]>(s)", None),
+}
+
+
+@pytest.mark.parametrize("options", DIRECTIONS, ids=lambda o: "-".join(o.values()))
+class TestNoElements:
+    """Tensors without elements stay such, or disappear."""
+
+    @pytest.mark.parametrize("kind", NO_ELEMENTS)
+    def test_values(self, kind: str, options: dict[str, str]) -> None:
+        outputs, nodes, constant = NO_ELEMENTS[kind]
+        proto = model(
+            f"g (float[1,3,8,10] x) => {outputs} {{ a = Conv(x, w)  {nodes} }}",
+            w=(4, 3, 3, 3),
+            **({} if constant is None else {"e": constant}),
+        )
+        if "Split" in nodes:
+            proto.graph.initializer.append(numpy_helper.from_array(np.array([4, 0]), "p"))
+        agreed(proto, random_feeds(proto), **options)
+
+    def test_inputs(self, options: dict[str, str]) -> None:
+        text = """g (float[1,3,8,10] x, float[1,0,6,8] e) => (float[1,4,6,8] y)
+            { a = Conv(x, w)  r = Relu(e)  y = Concat<axis=1>(e, a, r) }"""
+        proto = model(text, w=(4, 3, 3, 3))
+        fed = {**random_feeds(proto), "e": np.zeros((1, 0, 6, 8), np.float32)}
+        perm = layouts(agreed(proto, fed, **options))["inputs"]["e"]
+        assert sorted(perm) == [0, 1, 2, 3]
+
+    def test_a_batch(self, options: dict[str, str]) -> None:
+        proto = model(
+            "g (float[0,3,8,10] x) => (float[0,4,6,8] y) { a = Conv(x, w)  y = Relu(a) }", w=(4, 3, 3, 3)
+        )
+        agreed(proto, {"x": np.zeros((0, 3, 8, 10), np.float32)}, **options)
+
+    @pytest.mark.parametrize("opset", [11, 13])
+    @pytest.mark.parametrize("length", ["0", "k"])
+    def test_a_roi_that_nobody_reads(self, options: dict[str, str], opset: int, length: str) -> None:
+        text = f"""g (float[1,3,8,10] x, float[{length}] roi, float[4] s) => (float[1,3,h,v] y)
+            {{ a = Conv<pads=[1,1,1,1]>(x, w)  y = Resize<mode="linear">(a, roi, s) }}"""
+        proto = model(text, opset=opset, w=(3, 3, 3, 3))
+        fed = {"x": random_feeds(proto, k=8)["x"], "s": np.array([1, 1, 2, 1.5], np.float32)}
+        agreed(proto, {**fed, "roi": np.zeros(0, np.float32)}, **options)
+
+    @pytest.mark.parametrize("length", ["0", "k"])
+    @pytest.mark.parametrize("mode", ["asymmetric", "tf_crop_and_resize"])
+    def test_scales_where_sizes_are_given(self, options: dict[str, str], length: str, mode: str) -> None:
+        text = f"""g (float[1,3,8,10] x, float[8] roi, float[{length}] s, int64[4] z) => (float[1,3,h,v] y)
+            {{ a = Conv<pads=[1,1,1,1]>(x, w)
+              y = Resize<mode="linear", coordinate_transformation_mode="{mode}">(a, roi, s, z) }}"""
+        proto = model(text, opset=11, w=(3, 3, 3, 3))
+        roi = np.array([0, 0, 0.1, 0.2, 1, 1, 0.9, 0.6], np.float32)
+        fed = {"roi": roi, "s": np.zeros(0, np.float32), "z": np.array([1, 3, 5, 12])}
+        agreed(proto, {"x": random_feeds(proto, k=0)["x"], **fed}, **options)

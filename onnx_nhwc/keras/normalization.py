@@ -158,14 +158,15 @@ def layer_normalization(call: Call) -> Any:
     shape = x.shape[first:]
     scale = call.constant(1)
     plain = not call.wants(1) and not call.wants(2) and None not in shape
-    if plain and _constants(call, 1, 2) and scale is not None and scale.shape == tuple(shape):
+    if plain and _constants(call, 1, 2) and scale is not None and _is_of(scale.shape, shape):
         config = {"epsilon": epsilon, "center": call.has(2), "scale": not _absent(call, 1)}
         layer = call.layer(layers.LayerNormalization, 1, axis=axes, **config)
         y = layer(x)
         if layer.gamma is not None:
-            call.assign(layer.gamma, call.loader(1))
+            call.assign(layer.gamma, call.loader(1, lambda a: a.reshape(shape)))
         if call.has(2):
-            call.assign(layer.beta, call.loader(2, lambda a: np.broadcast_to(a, shape)))
+            wide = (1,) * first + tuple(shape)
+            call.assign(layer.beta, call.loader(2, lambda a: np.broadcast_to(a, wide).reshape(shape)))
         return y
     mean = ops.mean(x, axis=axes, keepdims=True)
     centred = ops.subtract(x, mean)
@@ -177,16 +178,22 @@ def layer_normalization(call: Call) -> Any:
     return [y, mean, inverse]
 
 
+def _is_of(scale: tuple[int, ...], shape: Any) -> bool:
+    """Whether a scale has these axes, and in front of them only axes of one element."""
+    more = len(scale) - len(shape)
+    return more >= 0 and scale == (1,) * more + tuple(shape)
+
+
 def rms_normalization(call: Call) -> Any:
     """RMSNormalization over the trailing axes."""
     rank = call.rank(0)
     first = call.attribute("axis", -1) % rank
     epsilon = call.attribute("epsilon", 1e-5)
     x, scale = call.tensor(0), call.constant(1)
-    if scale is not None and first == rank - 1 and scale.shape == tuple(x.shape[-1:]):
+    if scale is not None and first == rank - 1 and _is_of(scale.shape, x.shape[-1:]):
         layer = call.layer(layers.RMSNormalization, 1, axis=-1, epsilon=epsilon)
         y = layer(x)
-        call.assign(layer.scale, call.loader(1))
+        call.assign(layer.scale, call.loader(1, lambda a: a.reshape(-1)))
         return y
     mean = ops.mean(ops.square(x), axis=list(range(first, rank)), keepdims=True)
     return ops.multiply(ops.multiply(x, ops.rsqrt(plus(mean, epsilon))), call.x(1))

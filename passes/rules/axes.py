@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import graph as g
+from ..layout import ONE
 from .relation import Arrangement, Move, Relation, Rule, Site, barrier
 
 
@@ -205,7 +206,8 @@ def quantize(site: Site) -> Relation:
     """QuantizeLinear, DequantizeLinear: scales per tensor, per axis, or per block of an axis."""
     letters = tuple(range(site.rank))
     scale_rank = len(site.shape(1))
-    if scale_rank == 0 or (scale_rank == 1 and site.opset < 13):
+    one = site.shape(1) == (ONE,) and not site.attribute("block_size", 0)  # of the tensor, as a scalar
+    if scale_rank == 0 or one or (scale_rank == 1 and site.opset < 13):
         return Relation(site.ports(letters), (letters,))
     axis = site.axis(1)
     own = frozenset({axis})

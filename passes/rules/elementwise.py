@@ -6,13 +6,14 @@ from .. import graph as g
 from .relation import Relation, Rule, Site, barrier
 
 
-def broadcasting(site: Site, operands: int | None = None) -> Relation:
+def broadcasting(site: Site, limit: int | None = None) -> Relation:
     """NumPy's broadcasting: shapes are aligned at their last axis.
 
-    The first ``operands`` inputs take part (all, if not stated); the others are scalars.
+    The first ``limit`` inputs take part (all, if not stated); the others are scalars.
     """
-    count = len(site.node.inputs) if operands is None else operands
-    shapes = [site.shape(i) if site.has(i) else None for i in range(min(count, len(site.node.inputs)))]
+    count = len(site.node.inputs) if limit is None else limit
+    operands = range(min(count, len(site.node.inputs)))
+    shapes = [None if g.input_at(site.node, i) is None else site.shape(i) for i in operands]
     rank = max((len(shape) for shape in shapes if shape is not None), default=0)
     letters = tuple(range(rank))
     ports = (None if s is None else letters[rank - len(s) :] for s in shapes)

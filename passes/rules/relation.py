@@ -29,6 +29,7 @@ from ..layout import (
     Stored,
     canonical,
     identity,
+    is_empty,
     product,
     strides,
 )
@@ -277,10 +278,11 @@ class Site:
         return found
 
     def has(self, index: int) -> bool:
-        """Whether an input is given; an empty constant, as Resize's ``roi`` was before 13, is not."""
-        value = g.input_at(self.node, index)
-        tensor = g.constant(value)
-        return value is not None and not (tensor is not None and tensor.size == 0)
+        """Whether a parameter is given; an empty list, as Resize's ``roi`` was before 13, is not."""
+        if g.input_at(self.node, index) is None:
+            return False
+        shape = self.inputs[index] if index < len(self.inputs) else None
+        return shape is None or len(shape) != 1 or not is_empty(shape[0])
 
     def parameter(self, name: str, index: int | None = None) -> list[int] | None:
         return g.parameter(self.node, name, index)

@@ -249,6 +249,8 @@ def resizes_other_axes(site: Site) -> str:
     """Resize speaks of an image only if it leaves batch and channels as they are."""
     if site.attribute("axes") is not None:
         return "it names some of its axes only"
+    if site.opset >= 11 and site.has(2) and site.has(3):
+        return "whether its scales or its sizes count is told at run time"
     index = 1 if site.opset < 11 else 2
     scales = g.constant(g.input_at(site.node, index))
     factors = site.attribute("scales")

@@ -7,6 +7,9 @@ from tests.case import case, fed, given, weight
 CASES = [
     case("QuantizeLinear", "abcd", given(0.1, "float32"), given(3, "uint8")),
     case("QuantizeLinear", "abcd", given(0.1, "float32")),
+    case("QuantizeLinear", "abcd", weight("1", low=0.1), given(3, "uint8"), since=13),
+    case("QuantizeLinear", "abcd", fed("1", low=0.1), fed("1", "int8"), axis=2, since=13),
+    case("DequantizeLinear", fed("abcd", "int8", -9, 9), weight("1", low=0.1), weight("1", "int8"), since=13),
     case("QuantizeLinear", "abcd", weight("b", low=0.1), weight("b", "int8"), since=13),
     case("QuantizeLinear", "abcd", fed("d", low=0.1), fed("d", "int8"), axis=-1, since=13),
     case(
