@@ -110,7 +110,6 @@ def test_enough_of_them_work() -> None:
 
 
 SETTLED = {
-    "test_lstm_with_peepholes": "Keras has no peepholes",
     "test_melweightmatrix": "there is no mapping for this operator",
     "test_reduce_max_empty_set": "it cannot be run",
     "test_reduce_min_empty_set": "it cannot be run",

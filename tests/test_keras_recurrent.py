@@ -147,18 +147,78 @@ def test_a_network_reads_as_it_was_written() -> None:
     assert "letters" in [op.name for op in model.operations]
 
 
-def test_what_keras_lacks_is_refused() -> None:
-    peepholes = layer("LSTM", "forward", "Y")
-    (node,) = (n for n in peepholes.graph.node if n.op_type == "LSTM")
-    node.input.extend(["", "", "p"])
-    peepholes.graph.initializer.append(numpy_helper.from_array(np.ones((1, 3 * HIDDEN), np.float32), "p"))
-    with pytest.raises(UnsupportedNodesError, match="no peepholes"):
-        exported(peepholes)
-    computed = layer("GRU", "forward", "Y")
-    (node,) = (n for n in computed.graph.node if n.op_type == "GRU")
-    node.input[1] = "z"
-    scale = helper.make_node("ReduceMax", ["x"], ["m"], keepdims=0)
-    computed.graph.node.insert(0, helper.make_node("Mul", ["w", "m"], ["z"]))
-    computed.graph.node.insert(0, scale)
-    with pytest.raises(UnsupportedNodesError, match="weights are computed at run time"):
-        exported(computed)
+def altered(model: onnx.ModelProto, *, peepholes: bool = False, computed: bool = False) -> onnx.ModelProto:
+    """The layer with peepholes, or with weights that are computed from ``x``."""
+    (node,) = (n for n in model.graph.node if n.name != "second" and "w" in n.input)
+    rng = np.random.default_rng(2)
+    if peepholes:
+        count = model.graph.initializer[0].dims[0]
+        node.input.extend([""] * (7 - len(node.input)) + ["p"])
+        array = rng.uniform(-1, 1, (count, 3 * HIDDEN)).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(array, "p"))
+    if computed:
+        node.input[1], node.input[2] = "w2", "r2"
+        extra = [
+            helper.make_node("ReduceMax", ["x"], ["m"], keepdims=0),
+            helper.make_node("Mul", ["w", "m"], ["w2"]),
+            helper.make_node("Mul", ["r", "m"], ["r2"]),
+        ]
+        for one in reversed(extra):
+            model.graph.node.insert(0, one)
+    return model
+
+
+KNOWN: dict[str, Any] = {"sizes": ("n", STEPS)}
+STEP_BY_STEP = {
+    "peepholes": altered(layer("LSTM", "bidirectional", "YHC", states=True, **KNOWN), peepholes=True),
+    "peepholes, lengths": altered(layer("LSTM", "reverse", "YHC", lengths="fed", **KNOWN), peepholes=True),
+    "LSTM clip": layer("LSTM", "forward", "YHC", clip=0.3, **KNOWN),
+    "LSTM couples": layer("LSTM", "bidirectional", "YC", input_forget=1, clip=0.5, lengths="fed", **KNOWN),
+    "LSTM inside and outside": layer(
+        "LSTM", "forward", "H", activations=["HardSigmoid", "Softsign", "LeakyRelu"],
+        activation_alpha=[0.3, 0.2], activation_beta=[0.4], **KNOWN,
+    ),
+    "computed LSTM": altered(layer("LSTM", "bidirectional", "YH", lengths="fed", **KNOWN), computed=True),
+    "computed GRU": altered(layer("GRU", "reverse", "YH", states=True, **KNOWN), computed=True),
+    "computed GRU, linear": altered(
+        layer("GRU", "bidirectional", "YH", linear_before_reset=1, clip=0.4, **KNOWN), computed=True
+    ),
+    "computed RNN": altered(layer("RNN", "reverse", "H", lengths="fed", **KNOWN), computed=True),
+}  # fmt: skip
+LAYERS = {
+    "GRU clip": layer("GRU", "bidirectional", "YH", clip=0.3, lengths="fed"),
+    "GRU clip, linear": layer("GRU", "reverse", "YH", clip=0.3, linear_before_reset=1),
+    "RNN clip": layer("RNN", "forward", "YH", clip=0.3, activations=["ScaledTanh"],
+                      activation_alpha=[0.7], activation_beta=[1.2]),
+    "LSTM alphas": layer("LSTM", "forward", "YC", activations=["HardSigmoid", "Elu", "Elu"],
+                         activation_alpha=[0.3, 0.5, 0.5], activation_beta=[0.4]),
+    "GRU alphas": layer("GRU", "bidirectional", "Y", activation_alpha=[0.1, 0.2],
+                        activations=["Sigmoid", "LeakyRelu", "Softsign", "ThresholdedRelu"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*STEP_BY_STEP, *LAYERS])
+def test_all_settings_compute_the_same(name: str, tmp_path: Path) -> None:
+    """Loaded again in safe mode as well; what Keras has a layer for is one, whatever its activations."""
+    source = STEP_BY_STEP.get(name) or LAYERS[name]
+    one = exported(source)
+    session, inputs = Session(source), feeds(source)
+    expected = session.run(inputs)
+    assert differences(one, session.names, expected, run(one, inputs, session.names)) == []
+    assert foreign(one.model) == []
+    own = (keras.layers.LSTM, keras.layers.GRU, keras.layers.Bidirectional)
+    found = [op for op in one.model.operations if isinstance(op, own)]
+    assert len(found) == (name not in STEP_BY_STEP and "RNN" not in name)
+    if name in STEP_BY_STEP:
+        read = {value for node in source.graph.node for value in node.input}
+        weights = [t for t in source.graph.initializer if t.name in read and t.data_type == TensorProto.FLOAT]
+        trained = sum(int(np.prod(v.shape)) for v in one.model.trainable_variables)
+        assert trained == sum(int(np.prod(t.dims)) for t in weights)
+    one.model.save(tmp_path / "model.keras")
+    loaded = replace(one, model=keras.saving.load_model(tmp_path / "model.keras"))
+    assert differences(one, session.names, expected, run(loaded, inputs, session.names)) == []
+
+
+def test_steps_that_are_not_known_are_refused() -> None:
+    with pytest.raises(UnsupportedNodesError, match="how many steps it takes is known at run time only"):
+        exported(altered(layer("LSTM", "forward", "Y"), peepholes=True))
