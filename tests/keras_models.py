@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,25 @@ def wrong(case: Case, result: Exported, model: onnx.ModelProto) -> list[str]:
         actual = run(result, feeds, session.names)
         found += [f"{name}: {d}" for d in differences(result, session.names, expected, actual)]
     return found
+
+
+def once_saved(source: onnx.ModelProto, feeds: Feeds, path: Path, **options: Any) -> list[str]:
+    """Where the model that is loaded from the file differs, also for a batch that was freed."""
+    result = exported(source, **options)
+    assert foreign(result.model) == []
+    result.model.save(path)
+    loaded = Exported(keras.saving.load_model(path), result.summary, result.batch)
+    session = Session(source)
+    names, expected = session.names, session.run(feeds)
+    found = differences(loaded, names, expected, run(loaded, feeds, names))
+    freed = {name for name in feeds if name in result.batch.inputs}
+    if not freed:
+        return found
+    samples = [{n: x[::-1] * (1 + i) if n in freed else x for n, x in feeds.items()} for i in range(SAMPLES)]
+    together = {n: np.concatenate([s[n] for s in samples]) if n in freed else x for n, x in feeds.items()}
+    results = zip(names, zip(*map(session.run, samples), strict=True), strict=True)
+    joined = [np.concatenate(parts, axis=result.batch.outputs[name]) for name, parts in results]
+    return found + differences(loaded, names, joined, run(loaded, together, names))
 
 
 def foreign(model: Any) -> list[str]:

@@ -115,9 +115,11 @@ def _reference(
             continue
         samples, results = [feeds], [first]
         for step in range(1, count):
-            more = list(_take(candidates(declared, seed + step, {}), index))
-            samples.append(more[0])
-            results.append(session.run(more[0]))
+            (more,) = _take(candidates(declared, seed + step, {}), index)
+            # what has no batch, such as a kernel that is an input, is the same for all samples
+            sample = {name: more[name] if name in batch.inputs else value for name, value in feeds.items()}
+            samples.append(sample)
+            results.append(session.run(sample))
         if count == 1:
             return feeds, first
         together = {

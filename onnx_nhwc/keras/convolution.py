@@ -170,9 +170,7 @@ def _known(window: Window) -> list[tuple[int, int]]:
 def run(call: Call, cls: Any, config: dict[str, Any], x: Any, load: Load) -> Any:
     """Call a layer with the node's kernel, and with its bias if it has one."""
     bias = has_bias(call)
-    if bias and call.constant(2) is None:
-        raise UnsupportedError("its bias is computed at run time")
-    misplaced = bias and _misplaced(call, cls, config, x)
+    misplaced = bias and (call.constant(2) is None or _misplaced(call, cls, config, x))
     layer = call.layer(cls, 1, **config, **common(call, bias and not misplaced))
     y = layer(x)
     call.assign(layer.kernel, load)
@@ -206,18 +204,37 @@ def convolve(call: Call, x: Any, kernel: Any, bias: Any = None) -> Any:
         raise UnsupportedError("it needs to know its kernel's size")
     window = Window.of(call, size)
     skip = [1] * len(size)
-    if max(window.strides) > 1 and max(window.dilations) > 1:
+    if max(window.strides) > 1 and (max(window.dilations) > 1 or len(set(window.strides)) > 1):
         skip, window.strides = window.strides, [1] * len(size)
-    if window.padded:
+        window.same = False
+    if window.padded and not window.same:
         x = ops.pad(x, images.join((0, 0), (0, 0), _known(window)))
-    y = ops.conv(
-        x,
-        kernel,
-        strides=tuple(window.strides),
-        dilation_rate=tuple(window.dilations),
-        data_format=images.data_format,
-    )
-    return add_bias(call, subsample(call, y, skip), bias)
+    config = {
+        "strides": tuple(window.strides),
+        "dilation_rate": tuple(window.dilations),
+        "padding": "same" if window.same else "valid",
+        "data_format": images.data_format,
+    }
+    return add_bias(call, subsample(call, _in_groups(call, x, kernel, config), skip), bias)
+
+
+def _in_groups(call: Call, x: Any, kernel: Any, config: dict[str, Any]) -> Any:
+    """A convolution by a kernel that is computed; ``keras.ops.conv`` takes no groups."""
+    group, channels = call.attribute("group", 1), call.images.channels
+    *size, per_group, filters = kernel.shape
+    if group == 1:
+        return ops.conv(x, kernel, **config)
+    if filters is None:
+        raise UnsupportedError("it needs to know the number of its filters")
+    steps = {*config["strides"]}, {*config["dilation_rate"]}
+    if per_group == 1 and len(size) in _DEPTHWISE and all(len(step) == 1 for step in steps):
+        own = ops.reshape(kernel, (*size, group, filters // group))
+        # loaded from a file, tuples are lists, which TensorFlow's depthwise convolution does not take
+        (config["strides"],), (config["dilation_rate"],) = steps
+        return ops.depthwise_conv(x, own, **config)
+    xs, kernels = ops.split(x, group, axis=channels), ops.split(kernel, group, axis=-1)
+    parts = [ops.conv(part, own, **config) for part, own in zip(xs, kernels, strict=True)]
+    return ops.concatenate(parts, axis=channels)
 
 
 def add_bias(call: Call, y: Any, bias: Any) -> Any:

@@ -87,11 +87,12 @@ def matmul_integer(call: Call) -> Any:
 
 
 def _requantized(call: Call, y: Any, scales: tuple[int, int, int], zero: int) -> Any:
-    a, b, c = (ops.cast(call.tensor(i), "float64") for i in scales)
+    """Sums of products as steps of the result, in float32, as onnxruntime computes it."""
+    a, b, c = (ops.cast(call.tensor(i), "float32") for i in scales)
     factor = ops.divide(ops.multiply(a, b), c)
-    y = ops.round(ops.multiply(y, factor))
+    y = ops.round(ops.multiply(ops.cast(y, "float32"), factor))
     if call.has(zero):
-        y = plus(y, ops.cast(call.tensor(zero), "float64"))
+        y = plus(y, ops.cast(call.tensor(zero), "float32"))
     return saturate(y, call.out_dtype())
 
 
