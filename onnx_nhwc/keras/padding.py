@@ -96,13 +96,19 @@ class Window:
         return True
 
     def _extend(self, sizes: Sequence[int | None]) -> None:
-        """Pad behind, so that a last window that is cut off counts as well (ceil_mode)."""
+        """Pad behind, so that a last window that is cut off counts as well (ceil_mode).
+
+        With ``stride - 1`` elements more, as many windows fit whole as would begin without them; with
+        ``extent - 1`` behind the image, as many as begin in it, which is the limit. More than a window
+        needs does no harm where the size is not known.
+        """
         for axis, size in enumerate(sizes):
             before, behind = self.pads[axis]
             stride, extent = self.strides[axis], self.extents[axis]
             if size is None:
-                if stride > 1:
-                    raise UnsupportedError("ceil_mode needs to know the image's size")
+                if stride > 1 and before >= 0:
+                    self.pads[axis] = (before, max(min(behind + stride - 1, extent - 1), 0))
+                    self.same = False
                 continue
             room = size + before + behind - extent
             count = -(-room // stride) + 1

@@ -11,6 +11,7 @@ from keras import layers, ops
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call, is_float
 from onnx_nhwc.keras.padding import Window, pad_image
+from onnx_nhwc.keras.reduction import comparable
 from onnx_nhwc.keras.values import UnsupportedError
 
 __all__ = ["average_pool", "global_average", "global_lp", "global_max", "lp_pool", "max_pool"]
@@ -58,9 +59,7 @@ def max_pool(call: Call) -> Any:
     if window.padded and (dilated or not window.same):
         producer = call.value(0).producer()
         zero = producer is not None and producer.op_type in _NOT_NEGATIVE
-        if any(a < 0 for a, _ in window.pads):
-            raise UnsupportedError("it needs to know the image's size")
-        x = pad_image(call, x, window.pads, 0.0 if zero else -float("inf"))
+        x = pad_image(call, x, _known(window), 0.0 if zero else -float("inf"))
     if dilated:
         window.pads = [(0, 0)] * len(window.kernel)
         return ops.max(_windows(call, x, window, 0), axis=-1)
@@ -74,60 +73,57 @@ def _lowest(dtype: str) -> int:
 def _windows(call: Call, x: Any, window: Window, value: float) -> Any:
     """The elements of every window, along a new last axis."""
     if window.padded:
-        x = ops.pad(x, call.images.join((0, 0), (0, 0), window.pads), constant_values=value)
-    sizes = call.images.sizes(x.shape)
-    if any(size is None for size in sizes):
-        raise UnsupportedError("it needs to know the image's size")
-    counts = [
-        (size - extent) // stride + 1
-        for size, extent, stride in zip(sizes, window.extents, window.strides, strict=True)
-    ]
+        x = ops.pad(x, call.images.join((0, 0), (0, 0), _known(window)), constant_values=value)
     parts = []
     for offset in itertools.product(*map(range, window.kernel)):
-        key = [
-            slice(o * d, o * d + (n - 1) * s + 1, s)
-            for o, d, s, n in zip(offset, window.dilations, window.strides, counts, strict=True)
-        ]
+        key = [_elements(window, axis, number) for axis, number in enumerate(offset)]
         parts.append(x[call.images.join(slice(None), slice(None), key)])
     return ops.stack(parts, axis=-1)
 
 
+def _elements(window: Window, axis: int, number: int) -> slice:
+    """The elements of this number in all windows along an axis, whatever its size."""
+    first = number * window.dilations[axis]
+    behind = window.extents[axis] - 1 - first
+    return slice(first, -behind if behind else None, window.strides[axis])
+
+
+def _known(window: Window) -> list[tuple[int, int]]:
+    if any(a < 0 for a, _ in window.pads):
+        raise UnsupportedError("it needs to know the image's size")
+    return window.pads
+
+
 def _with_indices(call: Call, window: Window) -> list[Any]:
     """MaxPool with Indices: offsets into the source's channels-first data."""
-    x = call.tensor(0)
-    shape = call.shape(0)
+    x, images, dims = call.tensor(0), call.images, call.dims(0)
     lowest = -float("inf") if is_float(x.dtype) else _lowest(x.dtype)
     values = _windows(call, x, window, lowest)
-    images = call.images
-    channels, sizes = shape[images.channels], images.sizes(shape)
-    if channels is None:
-        raise UnsupportedError("it needs to know the number of channels")
-    grid = np.arange(int(np.prod(sizes)), dtype=np.int64).reshape(sizes)
-    padded = np.pad(grid, window.pads, constant_values=0)
-    counts = images.sizes(values.shape)
-    parts = []
-    for offset in itertools.product(*map(range, window.kernel)):
-        key = tuple(
-            slice(o * d, o * d + (n - 1) * s + 1, s)
-            for o, d, s, n in zip(offset, window.dilations, window.strides, counts, strict=True)
-        )
-        parts.append(padded[key])
-    where = np.expand_dims(np.stack(parts, axis=-1), (0, 1) if images.first else (0, -2))
-    best = ops.expand_dims(ops.argmax(values, axis=-1), -1)
-    one_hot = ops.equal(best, np.arange(where.shape[-1], dtype=np.int32))
-    spatial = ops.sum(ops.where(one_hot, where, np.zeros_like(where)), axis=-1)
-    per_image = int(np.prod(sizes))
-    ones = [1] * len(sizes)
-    plane = np.arange(channels).reshape(images.join(1, channels, ones)) * per_image
-    first = call.exporter.sizes.range(call.dims(0)[0])
-    image = (ops if shape[0] is None else np).reshape(first, images.join(-1, 1, ones))
-    image = (
-        ops.multiply(ops.cast(image, "int64"), per_image * channels)
-        if shape[0] is None
-        else (image.astype(np.int64) * (per_image * channels))
-    )
-    indices = plus(plus(ops.cast(spatial, "int64"), plane), image)
+    key = comparable(values, lowest) if is_float(x.dtype) else values
+    rest = ops.cast(ops.argmax(key, axis=-1), "int64")  # which element of its window
+    places = {}
+    for i in reversed(range(images.spatial)):
+        number = ops.multiply(ops.mod(rest, window.kernel[i]), window.dilations[i])
+        rest = ops.floor_divide(rest, window.kernel[i])
+        starts = ops.multiply(_counted(values, images.axes[i]), window.strides[i])
+        places[images.axes[i]] = plus(number, ops.subtract(starts, window.pads[i][0]))
+    channels = images.channels % len(dims)
+    rows_first = not call.attribute("storage_order", 0)
+    indices = _counted(values, 0)
+    for axis in (channels, *(images.axes if rows_first else reversed(images.axes))):
+        size = ops.cast(call.exporter.sizes.length(dims[axis]), "int64")
+        indices = plus(places.get(axis, _counted(values, axis)), ops.multiply(indices, size))
     return [ops.max(values, axis=-1), indices]
+
+
+def _counted(values: Any, axis: int) -> Any:
+    """``0, 1, 2, ...`` along an axis of the results, whose windows' elements are in ``values``."""
+    shape = [1] * (len(values.shape) - 1)
+    shape[axis] = -1
+    if values.shape[axis] is not None:
+        return np.arange(values.shape[axis], dtype=np.int64).reshape(shape)
+    ones = ops.ones_like(values[tuple(slice(None) if i == axis else 0 for i in range(len(values.shape)))])
+    return ops.reshape(ops.subtract(ops.cumsum(ops.cast(ones, "int64")), 1), tuple(shape))
 
 
 def average_pool(call: Call) -> Any:
@@ -138,41 +134,44 @@ def average_pool(call: Call) -> Any:
     x = call.tensor(0)
     include = bool(call.attribute("count_include_pad", 0))
     if max(window.dilations) > 1:
-        return _averaged(call, x, window, plain, include)
+        return _corrected(call, window, plain, include, ops.mean(_windows(call, x, window, 0), axis=-1))
     if not window.padded or (window.same and not include):
         return _pooled(call, _AVERAGE, x, window, window.same)
-    if any(a < 0 for a, _ in window.pads):
-        raise UnsupportedError("it needs to know the image's size")
-    padded = pad_image(call, x, window.pads)
+    padded = pad_image(call, x, _known(window))
     means = _pooled(call, _AVERAGE, padded, window, False)
     if include and window.pads == plain.pads:
         return means
-    return ops.multiply(means, _correction(call, window, plain, include, means))
+    return _corrected(call, window, plain, include, means)
 
 
-def _correction(call: Call, window: Window, plain: Window, include: bool, y: Any) -> Any:
-    """The number of elements of a window over the number of those that count."""
-    factor = np.ones((1,), np.float64)
+def _corrected(call: Call, window: Window, plain: Window, include: bool, y: Any) -> Any:
+    """Means over whole windows as means over those elements that count."""
+    factor = np.ones(1)
     for axis, size in enumerate(call.images.sizes(call.shape(0))):
-        if size is None:
-            raise UnsupportedError("count_include_pad=0 needs to know the image's size")
-        inside = np.ones(size)
-        before, behind = plain.pads[axis]
-        counted = np.pad(inside, (before, behind), constant_values=1.0 if include else 0.0)
-        total = before + behind + size
-        counted = np.pad(counted, (0, sum(window.pads[axis]) + size - total))
-        step, k, d = window.strides[axis], window.kernel[axis], window.dilations[axis]
-        starts = range(0, len(counted) - window.extents[axis] + 1, step)
-        counts = np.array([counted[s : s + (k - 1) * d + 1 : d].sum() for s in starts])
-        ratio = k / np.maximum(counts, 1)
-        factor = factor[..., None] * ratio
-    return factor.reshape(call.images.join(1, 1, factor.shape[1:])).astype(y.dtype)
+        shape = [1] * len(y.shape)
+        shape[call.images.axes[axis]] = -1
+        if size is not None:
+            factor = factor * _ratio(window, plain, axis, np.ones(size), include).reshape(shape)
+            continue
+        key = [0] * len(y.shape)
+        key[call.images.axes[axis]] = slice(None)
+        ratio = _ratio(window, plain, axis, ops.ones_like(call.tensor(0)[tuple(key)]), include)
+        y = ops.multiply(y, ops.reshape(ratio, tuple(shape)))
+    return y if np.all(factor == 1) else ops.multiply(y, factor.astype(y.dtype))
 
 
-def _averaged(call: Call, x: Any, window: Window, plain: Window, include: bool) -> Any:
-    """With dilations, which Keras's pools do not have."""
-    means = ops.mean(_windows(call, x, window, 0), axis=-1)
-    return ops.multiply(means, _correction(call, window, plain, include, means))
+def _ratio(window: Window, plain: Window, axis: int, inside: Any, include: bool) -> Any:
+    """The elements of each window along an axis over those that count; ``inside`` are the image's."""
+    np_or_ops: Any = np if isinstance(inside, np.ndarray) else ops
+    before, behind = plain.pads[axis]
+    more = window.pads[axis][1] - behind
+    counted = np_or_ops.pad(inside, [(before, behind)], constant_values=1.0 if include else 0.0)
+    # where sizes are known, ceil_mode may have left out the last window
+    counted = counted[:more] if more < 0 else np_or_ops.pad(counted, [(0, more)], constant_values=0.0)
+    total: Any = 0.0
+    for number in range(window.kernel[axis]):
+        total = total + counted[(_elements(window, axis, number),)]
+    return np_or_ops.divide(window.kernel[axis], np_or_ops.maximum(total, 1.0))
 
 
 def lp_pool(call: Call) -> Any:

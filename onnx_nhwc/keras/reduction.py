@@ -13,7 +13,6 @@ from onnx_nhwc.keras.call import Call, is_float
 from onnx_nhwc.keras.determined import reduced
 from onnx_nhwc.keras.normal_pieces import formed
 from onnx_nhwc.keras.reshaping import reshape_to
-from onnx_nhwc.keras.values import UnsupportedError
 from onnx_nhwc.passes.layout import product
 
 Mapping = Callable[[Call], Any]
@@ -115,20 +114,35 @@ REDUCTIONS: dict[str, Mapping] = {
 
 def argument(function: Reduce) -> Mapping:
     """ArgMax, ArgMin; the last of equal ones is the first from behind."""
+    worst = -float("inf") if function is ops.argmax else float("inf")
 
     def mapped(call: Call) -> Any:
         x = call.tensor(0)
         axis = call.attribute("axis", 0) % len(x.shape)
         keepdims = bool(call.attribute("keepdims", 1))
-        if not call.attribute("select_last_index", 0):
-            return function(x, axis=axis, keepdims=keepdims)
-        size = x.shape[axis]
-        if size is None:
-            raise UnsupportedError("select_last_index needs to know the axis' size")
-        found = function(ops.flip(x, axis=axis), axis=axis, keepdims=keepdims)
-        return ops.subtract(size - 1, found)
+        last = bool(call.attribute("select_last_index", 0))
+        key = comparable(x, worst) if is_float(x.dtype) else x
+        found = function(ops.flip(key, axis=axis) if last else key, axis=axis, keepdims=keepdims)
+        if last:
+            size = call.exporter.sizes.length(call.dims(0)[axis])
+            found = ops.subtract(ops.subtract(size, 1), found)
+        if not is_float(x.dtype):
+            return found
+        first = x[tuple(slice(0, 1) if i == axis and keepdims else 0 if i == axis else slice(None)
+                        for i in range(len(x.shape)))]  # fmt: skip
+        return ops.where(ops.not_equal(first, first), ops.zeros_like(found), found)
 
     return mapped
+
+
+def comparable(x: Any, worst: float) -> Any:
+    """Numbers that Keras compares as onnxruntime does: it takes -0.0 for less than 0.0, and NaN for anything.
+
+    To onnxruntime -0.0 and 0.0 are a tie, and NaN is never more, nor less, than what came before it; so that
+    the first element, if it is NaN, stays the best.
+    """
+    number = ops.where(ops.equal(x, 0), ops.zeros_like(x), x)
+    return ops.where(ops.equal(x, x), number, ops.full_like(x, worst))
 
 
 def softmax(layer: Any, function: Reduce) -> Mapping:
