@@ -16,7 +16,7 @@ import onnx_ir as ir
 from . import graph as g
 from .arithmetic import MAX_INTEGERS, Integers, arithmetic
 from .errors import ConversionError
-from .fold import evaluate, foldable
+from .fold import evaluate, filled, foldable, moved
 from .inference import infer_model, infer_node
 from .layout import ONE, UNKNOWN, Dim, Shape, Step, empty, is_empty, shape_after
 from .rules import RULES, views
@@ -174,37 +174,54 @@ def _forget(node: ir.Node, shapes: Shapes, edits: g.Edits) -> None:
 def _fold(node: ir.Node, shapes: Shapes, edits: g.Edits) -> bool:
     """Put constants in the place of what is known already."""
     g.state_type(node)
-    found = evaluate(node) if foldable(node) else None
+    if not node.outputs or all(output.is_graph_output() for output in node.outputs):
+        return False
+    found = _exactly(node, shapes)
     if found is None:
-        known = arithmetic(Site.of(node, shapes.shape, shapes.values), shapes.elements)
-        output = node.outputs[0] if node.outputs else None
-        if output is None or known is None or not all(dim.static for dim in known):
-            return False
-        if output.dtype not in (ir.DataType.INT64, ir.DataType.INT32) or output.shape is None:
-            return False
-        shape = [size for size in output.shape if isinstance(size, int)] if len(output.shape) != 1 else [-1]
-        if len(shape) != len(output.shape):
-            return False
-        found = [np.reshape([dim.number for dim in known], shape).astype(output.dtype.numpy())]
+        found = evaluate(node) if foldable(node) else None
+    if found is None:
+        return False
     for output, result in zip(node.outputs, found, strict=True):
-        if output.is_graph_output():
-            return False
-        name = _moved(node) or output.name or "folded"
-        output.replace_all_uses_with(edits.initializer(ir.tensor(result, dtype=output.dtype), name))
-    return True
+        if not output.is_graph_output():
+            name = _moved(node) or output.name or "folded"
+            output.replace_all_uses_with(edits.initializer(ir.tensor(result, dtype=output.dtype), name))
+    return not any(output.is_graph_output() for output in node.outputs)
+
+
+def _exactly(node: ir.Node, shapes: Shapes) -> list[np.ndarray] | None:
+    """What needs no runtime: constants that are moved or filled, and the integers of shape arithmetic."""
+    site, output = Site.of(node, shapes.shape, shapes.values), node.outputs[0]
+    rule, data = _row(node), g.constant(g.input_at(node, 0))
+    steps = rule.view(site) if rule is not None and rule.view is not None and data is not None else None
+    known = moved(data, steps) if steps is not None and data is not None else filled(node)
+    if known is not None or steps is not None:
+        return None if known is None else [known]
+    integers = arithmetic(site, shapes.elements)
+    if integers is None or output.shape is None or not all(dim.static for dim in integers):
+        return None
+    if output.dtype not in (ir.DataType.INT64, ir.DataType.INT32):
+        return None
+    shape = [size for size in output.shape if isinstance(size, int)] if len(output.shape) != 1 else [-1]
+    if len(shape) != len(output.shape):
+        return None
+    return [np.reshape([dim.number for dim in integers], shape).astype(output.dtype.numpy())]
 
 
 def _moved(node: ir.Node) -> str | None:
     """The name of the constant that a node only reshapes or transposes: it is still that parameter."""
-    rule = RULES.get(node.op_type) if node.domain in g.STANDARD else None
+    rule = _row(node)
     data = node.inputs[0] if rule is not None and rule.view is not None and node.inputs else None
     return data.name if data is not None and g.constant(data) is not None else None
+
+
+def _row(node: ir.Node) -> Rule | None:
+    return RULES.get(node.op_type) if node.domain in g.STANDARD else None
 
 
 def _visit(node: ir.Node, shapes: Shapes) -> None:
     site = Site.of(node, shapes.shape, shapes.values)
     shapes.sites[node] = site
-    rule = RULES.get(node.op_type) if node.domain in g.STANDARD else None
+    rule = _row(node)
     result: Shape | None = None
     relation = None
     try:

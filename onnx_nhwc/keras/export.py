@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import keras
@@ -30,6 +29,7 @@ from onnx_nhwc.keras.table import CHANNELS_FIRST, OPERATORS
 from onnx_nhwc.keras.values import Array, Constant, Fact, Items, UnsupportedError
 from onnx_nhwc.passes import graph as g
 from onnx_nhwc.passes.errors import ConversionError
+from onnx_nhwc.passes.fold import CARRIERS, computable
 from onnx_nhwc.passes.layout import Dim
 from onnx_nhwc.passes.lower import NAME
 from onnx_nhwc.passes.rules import RULES
@@ -38,8 +38,8 @@ from onnx_nhwc.passes.shapes import infer
 
 __all__ = ["Exporter", "UnsupportedNodesError"]
 
-_IMPURE = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",
-           "Multinomial", "If", "Loop", "Scan"}  # fmt: skip
+_ONLY_FOLDED = CARRIERS.keys() - {ir.DataType.BFLOAT16}
+"""Types of constants that Keras has no tensors for: weights that are dequantised before they are used."""
 
 _ON_IMAGES = {name for name, rule in RULES.items() if isinstance(rule, SpatialRule)}
 """Operators whose standard form is channels first."""
@@ -152,9 +152,10 @@ class Exporter:
 
     def _weight(self, value: ir.Value, tensor: ir.TensorProtocol) -> Constant:
         names = {n for n in map(self._origin, (value.name, tensor.name)) if n}
-        dtype = dtype_name(tensor.dtype)
+        held = tensor.dtype in _ONLY_FOLDED
+        dtype = tensor.dtype.numpy().name if held else dtype_name(tensor.dtype)
         shape = tuple(int(size) for size in tensor.shape.numpy())
-        trainable = bool(names) and "float" in dtype and int(np.prod(shape)) > 1
+        trainable = bool(names) and not held and "float" in dtype and int(np.prod(shape)) > 1
         name = min(names, key=len) if names else value.name
         return Constant(tensor.numpy, shape, dtype, name or "", trainable)
 
@@ -183,6 +184,8 @@ class Exporter:
             raise UnsupportedError(f"'{value.name}' is a sequence, which Keras does not have")
         if not isinstance(fact, Constant):
             return fact
+        if value.dtype in _ONLY_FOLDED:
+            dtype_name(value.dtype)  # says that Keras has no such tensors
         if fact.trainable or not small(fact):
             return self.weight(value, fact)
         return literal(fact)
@@ -270,8 +273,9 @@ class Exporter:
         mapping = OPERATORS.get(call.op_type)
         facts = [self.fact(v) for v in call.values if v is not None and v.name]
         if self._foldable(node, facts):
-            with suppress(Exception):  # onnx's reference lacks some operators of some opsets
-                return fold(node, self.fact)
+            folded = fold(node, self.fact)
+            if folded is not None:
+                return folded
         if mapping is None:
             raise UnsupportedError("there is no mapping for this operator")
         if call.on_images and call.images.first and node.op_type not in CHANNELS_FIRST:
@@ -348,8 +352,7 @@ class Exporter:
 
     def _foldable(self, node: ir.Node, facts: Sequence[Fact]) -> bool:
         return (
-            node.domain in g.STANDARD
-            and node.op_type not in _IMPURE
+            computable(node)
             and not re.search("Sequence|Optional", node.op_type)
             and all(isinstance(fact, Constant) for fact in facts)
         )
