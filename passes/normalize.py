@@ -1,4 +1,4 @@
-"""Brings a model into the one form that the rules know: in order, functions inlined, constants in sight."""
+"""Brings a model into the one form that the rules know: in order, functions inlined, no old forms."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from onnx_ir.passes.common import InlinePass, LiftConstantsToInitializersPass
 
 from . import graph as g
 from .errors import ConversionError
+from .modernize import modernize
 
 
 def normalize(model: ir.Model) -> None:
-    """Inline functions, lift constants, drop initializers from the inputs, tell bodies their opset."""
+    """Inline functions, lift constants, drop initializers from the inputs, raise old opsets."""
     tidy(model)
     if model.functions:
         InlinePass()(model)
@@ -20,6 +21,7 @@ def normalize(model: ir.Model) -> None:
         graph.opset_imports.update(model.opset_imports)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     hide_initializers(model)
+    modernize(model)
 
 
 def tidy(model: ir.Model) -> None:

@@ -1,4 +1,4 @@
-"""Shapes that speak against the layout that is stated for them: a reason to warn, never to decide."""
+"""What speaks against a model as it stands: a reason to warn, never to decide."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-__all__ = ["LayoutWarning", "contradiction", "warn_if_odd"]
+__all__ = ["LayoutWarning", "SourceWarning", "contradiction", "warn", "warn_if_odd"]
 
 _MEANING = {"C": "channels", "D": "depth", "H": "height", "W": "width", "L": "length"}
 _IMAGE = (1, 3)  # channels that images and recordings come with
@@ -15,6 +15,10 @@ _SMALL = 4  # an axis that is no longer may well be one of channels
 
 class LayoutWarning(UserWarning):
     """A shape contradicts the layout that is stated for it."""
+
+
+class SourceWarning(LayoutWarning):
+    """A model is read otherwise than it is written: an old opset is raised, a sparse weight made dense."""
 
 
 def contradiction(shape: Sequence[object], layout: object) -> str:
@@ -49,12 +53,13 @@ def warn_if_odd(name: str, shape: Sequence[object], layout: object) -> None:
     reason = contradiction(shape, layout)
     if not reason:
         return
+    sizes = ", ".join("?" if size is None else str(size) for size in shape)
+    warn(f"{name} of shape ({sizes}) is stated to be {layout}, but {reason}")
+
+
+def warn(message: str, category: type[LayoutWarning] = LayoutWarning) -> None:
+    """Warn whoever called this package."""
     package, level, frame = __name__.partition(".")[0], 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals["__name__"].partition(".")[0] == package:
         level, frame = level + 1, frame.f_back
-    sizes = ", ".join("?" if size is None else str(size) for size in shape)
-    warnings.warn(
-        f"{name} of shape ({sizes}) is stated to be {layout}, but {reason}",
-        LayoutWarning,
-        stacklevel=level,
-    )
+    warnings.warn(message, category, stacklevel=level)

@@ -19,6 +19,7 @@ from onnx_nhwc.keras.export import Exporter
 from onnx_nhwc.keras.normal_pieces import write_out
 from onnx_nhwc.keras.surroundings import untouched
 from onnx_nhwc.passes.batch import Freed, free_batch
+from onnx_nhwc.passes.normalize import normalize
 from onnx_nhwc.passes.pipeline import Options, convert
 from onnx_nhwc.passes.summary import Summary
 from onnx_nhwc.weights import to_proto
@@ -99,6 +100,7 @@ def export(
         progress: Is called with the name of each phase as it starts.
     """
     parameters = frozenset(model.graph.initializers)
+    normalize(model)
     model = expanded(model)
     attach_biases(model)
     batch = Freed()
