@@ -126,4 +126,9 @@ def _compare_others(
             for i, (a, b) in enumerate(zip(source, converted, strict=True))
         ]
         return next((entry for entry in entries if not entry.ok), result)
+    if isinstance(source, dict) and all(isinstance(value, float) for value in source.values()):
+        if source.keys() != converted.keys():
+            return _because(result, "its keys are others")
+        wanted, actual = (np.array([found[k] for k in source], np.float32) for found in (source, converted))
+        return compare(name, wanted, actual, None, rtol=rtol, atol=atol)
     return _because(result, "" if source == converted else "they are unequal")

@@ -21,7 +21,7 @@ import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
-from onnx_nhwc import weights, wire
+from onnx_nhwc import unusual, weights, wire
 from onnx_nhwc.definitions import single_definitions
 from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError
 from onnx_nhwc.passes.normalize import tidy
@@ -55,9 +55,7 @@ def read(path: str | os.PathLike[str]) -> ir.Model:
         proto = _parse(path, str(real))
     except OSError as error:
         raise FileError(f"'{path}' cannot be read: {error.strerror or error}") from error
-    if proto.graph.sparse_initializer:
-        raise FileError(f"'{path}' holds sparse weights, which are not supported", "Store them densely.")
-    model = _deserialize(proto, f"'{path}'")
+    model = _deserialize(proto, f"'{path}'", str(path.parent))
     try:
         _locate_weights(model, path, real)
     except (TypeError, ValueError) as error:  # a type without a size, a negative offset
@@ -98,10 +96,12 @@ def _parse(path: Path, location: str) -> onnx.ModelProto:
     return proto
 
 
-def _deserialize(proto: onnx.ModelProto, name: str) -> ir.Model:
+def _deserialize(proto: onnx.ModelProto, name: str, folder: str = "") -> ir.Model:
     proto = single_definitions(proto)
     try:
+        proto, types = unusual.readable(proto, folder)
         model = weights.from_proto(proto)
+        unusual.remember(model, types)
         tidy(model)
     except Exception as error:  # onnx_ir wraps whatever went wrong, several levels deep
         cause: BaseException = error

@@ -14,6 +14,8 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
+from onnx_nhwc import unusual
+
 __all__ = [
     "Origin",
     "from_proto",
@@ -138,7 +140,9 @@ def serialize(model: ir.Model, references: Iterable[tuple[ir.Value, ir.ExternalT
     }
     replacements.update(references)
     with _replaced(replacements):
-        return ir.serde.serialize_model(model)
+        proto = ir.serde.serialize_model(model)
+    unusual.put_back(model, proto)
+    return proto
 
 
 @contextmanager

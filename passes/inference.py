@@ -78,7 +78,7 @@ def _note(value: ir.Value, told: onnx.TypeProto | None) -> None:
         return
     try:
         kind = ir.serde.deserialize_type_proto_for_type(told)
-    except (ValueError, NotImplementedError):  # a sequence of it does not know what, a map
+    except (ValueError, NotImplementedError, ir.serde.SerdeError):  # a sequence of who knows what, a map
         return
     if kind is not None and kind.dtype != ir.DataType.UNDEFINED:
         value.type = kind

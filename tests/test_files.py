@@ -286,14 +286,6 @@ def test_external_data_outside_the_folder_is_refused(tmp_path: Path, location: s
         files.read(folder / "in.onnx")
 
 
-def test_sparse_weights_are_named(tmp_path: Path) -> None:
-    model = make_model(small())
-    model.graph.sparse_initializer.add()
-    (tmp_path / "in.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(FileError, match="sparse"):
-        files.read(tmp_path / "in.onnx")
-
-
 # --------------------------------------------------------------------------------- atomic writing
 
 
