@@ -20,7 +20,7 @@ from .normalize import normalize, tidy
 from .plausible import warn_if_odd
 from .recognize import complete_axes, recognize
 from .rewrite import Rewritten, rewrite
-from .rules import RULES
+from .rules import rule_of
 from .rules.spatial import SpatialRule
 from .shapes import infer
 from .summary import Barrier, Remaining, Summary
@@ -192,7 +192,7 @@ def _bytes(flow: Flow, node: ir.Node) -> int:
 
 def _barriers(flow: Flow) -> Iterator[Barrier]:
     for node in flow.nodes:
-        row = RULES.get(node.op_type) if node.domain in g.STANDARD else None
+        row = rule_of(node)
         reason = flow.relation(node).barrier
         if reason and (row is None or isinstance(row, SpatialRule) or "rank" in reason):
             yield Barrier(g.describe(node), node.op_type, node.domain, reason)

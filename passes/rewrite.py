@@ -32,7 +32,7 @@ from .layout import (
     product,
     shape_after,
 )
-from .rules import RULES
+from .rules import rule_of
 from .rules.relation import Form, Move, form, identity_stored
 from .tidy import compose_gathers
 from .ties import Tie
@@ -141,7 +141,7 @@ class _Rewriter:
         if isinstance(node, Tie):
             return
         order = self.assignment.orders[node]
-        rule = RULES.get(node.op_type) if not relation.barrier else None
+        rule = rule_of(node) if not relation.barrier else None
         changed = order != relation.identity
         if rule is not None and rule.rewrite is not None and (changed or relation.native is not None):
             site = self.flow.shapes.sites[node]

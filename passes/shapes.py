@@ -19,7 +19,7 @@ from .errors import ConversionError
 from .fold import evaluate, filled, foldable, moved
 from .inference import infer_model, infer_node
 from .layout import ONE, UNKNOWN, Dim, Shape, Step, empty, is_empty, shape_after
-from .rules import RULES, views
+from .rules import rule_of, views
 from .rules.relation import Relation, Rule, Site, UnknownRankError, barrier
 from .rules.spatial import SpatialRule
 from .symbols import read, written
@@ -191,7 +191,7 @@ def _fold(node: ir.Node, shapes: Shapes, edits: g.Edits) -> bool:
 def _exactly(node: ir.Node, shapes: Shapes) -> list[np.ndarray] | None:
     """What needs no runtime: constants that are moved or filled, and the integers of shape arithmetic."""
     site, output = Site.of(node, shapes.shape, shapes.values), node.outputs[0]
-    rule, data = _row(node), g.constant(g.input_at(node, 0))
+    rule, data = rule_of(node), g.constant(g.input_at(node, 0))
     steps = rule.view(site) if rule is not None and rule.view is not None and data is not None else None
     known = moved(data, steps) if steps is not None and data is not None else filled(node)
     if known is not None or steps is not None:
@@ -209,19 +209,15 @@ def _exactly(node: ir.Node, shapes: Shapes) -> list[np.ndarray] | None:
 
 def _moved(node: ir.Node) -> str | None:
     """The name of the constant that a node only reshapes or transposes: it is still that parameter."""
-    rule = _row(node)
+    rule = rule_of(node)
     data = node.inputs[0] if rule is not None and rule.view is not None and node.inputs else None
     return data.name if data is not None and g.constant(data) is not None else None
-
-
-def _row(node: ir.Node) -> Rule | None:
-    return RULES.get(node.op_type) if node.domain in g.STANDARD else None
 
 
 def _visit(node: ir.Node, shapes: Shapes) -> None:
     site = Site.of(node, shapes.shape, shapes.values)
     shapes.sites[node] = site
-    rule = _row(node)
+    rule = rule_of(node)
     result: Shape | None = None
     relation = None
     try:

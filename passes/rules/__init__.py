@@ -9,8 +9,12 @@ the report names it. To add an operator: add a row here, and a case to ``tests/c
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol
 
+from .. import graph as g
 from . import axes, contraction, normalization, shaping, sizes, views
+from .contrib import CONTRIB
+from .contrib import DOMAIN as MICROSOFT
 from .elementwise import dropout, elementwise, like, on_first
 from .recurrent import recurrent
 from .relation import Relation, Rule, Site, barrier
@@ -210,4 +214,21 @@ RULES: dict[str, Rule] = {
     ),
 }
 
-__all__ = ["RULES", "Relation", "Rule", "Site"]
+
+class Operator(Protocol):
+    """What has an operator's type and domain: a node, or what stands for one."""
+
+    @property
+    def op_type(self) -> str: ...
+    @property
+    def domain(self) -> str: ...
+
+
+def rule_of(node: Operator) -> Rule | None:
+    """The row of a node's operator, of whatever domain it is."""
+    if node.domain in g.STANDARD:
+        return RULES.get(node.op_type)
+    return CONTRIB.get(node.op_type) if node.domain == MICROSOFT else None
+
+
+__all__ = ["CONTRIB", "RULES", "Relation", "Rule", "Site", "rule_of"]
