@@ -25,7 +25,7 @@ from onnx_nhwc.keras.folding import fold
 from onnx_nhwc.keras.images import Images
 from onnx_nhwc.keras.names import Names, OperationNames, io_name
 from onnx_nhwc.keras.parameters import rows_in_order
-from onnx_nhwc.keras.table import CHANNELS_FIRST, OPERATORS
+from onnx_nhwc.keras.table import CHANNELS_FIRST, CONTRIBUTED, OPERATORS
 from onnx_nhwc.keras.values import Array, Constant, Fact, Items, UnsupportedError
 from onnx_nhwc.passes import graph as g
 from onnx_nhwc.passes.errors import ConversionError
@@ -33,6 +33,7 @@ from onnx_nhwc.passes.fold import CARRIERS, computable
 from onnx_nhwc.passes.layout import Dim
 from onnx_nhwc.passes.lower import NAME
 from onnx_nhwc.passes.rules import RULES
+from onnx_nhwc.passes.rules.contrib import DOMAIN as MICROSOFT
 from onnx_nhwc.passes.rules.spatial import DOMAIN, SpatialRule, usual_inputs
 from onnx_nhwc.passes.shapes import infer
 
@@ -270,7 +271,7 @@ class Exporter:
 
     def _map(self, node: ir.Node) -> list[Any]:
         call = self.call(node)
-        mapping = OPERATORS.get(call.op_type)
+        mapping = (CONTRIBUTED if node.domain == MICROSOFT else OPERATORS).get(call.op_type)
         facts = [self.fact(v) for v in call.values if v is not None and v.name]
         if self._foldable(node, facts):
             folded = fold(node, self.fact)
@@ -297,6 +298,8 @@ class Exporter:
                 shape = self.shapes.shape(node.inputs[0]) if node.inputs[0] is not None else None
                 images = Images(len(shape) - 2, first=True) if shape and len(shape) > 2 else None
             return Call(self, node, node.op_type, list(node.inputs), images)
+        if node.domain == MICROSOFT:
+            return Call(self, node, node.op_type, list(node.inputs))
         match = NAME.fullmatch(node.op_type) if node.domain == DOMAIN else None
         if match is None:
             raise UnsupportedError(f"the domain '{node.domain}' is not known")

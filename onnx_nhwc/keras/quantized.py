@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -107,11 +108,52 @@ def qlinear_conv(call: Call) -> Any:
     return _requantized(call, y, (1, 4, 6), 7)
 
 
+def _real(call: Call, index: int) -> Any:
+    """An operand that is followed by its scale and its zero point, as the number that it stands for."""
+    x = ops.cast(call.tensor(index), "float32")
+    if call.has(index + 2):
+        x = ops.subtract(x, ops.cast(call.tensor(index + 2), "float32"))
+    return ops.multiply(x, ops.cast(call.tensor(index + 1), "float32"))
+
+
+def _stored(call: Call, y: Any, index: int) -> Any:
+    """A result by the scale at ``index`` and the zero point behind it."""
+    y = ops.round(ops.divide(y, ops.cast(call.tensor(index), "float32")))
+    if call.has(index + 1):
+        y = plus(y, ops.cast(call.tensor(index + 1), "float32"))
+    return saturate(y, call.dtype(0))
+
+
+def qlinear_pair(combine: Callable[[Any, Any], Any]) -> Callable[[Call], Any]:
+    """QLinearAdd, QLinearMul."""
+    return lambda call: _stored(call, combine(_real(call, 0), _real(call, 3)), 6)
+
+
+def qlinear_sigmoid(call: Call) -> Any:
+    return _stored(call, ops.sigmoid(_real(call, 0)), 3)
+
+
+def qlinear_leaky_relu(call: Call) -> Any:
+    return _stored(call, ops.leaky_relu(_real(call, 0), call.attribute("alpha", 0.01)), 3)
+
+
+def qlinear_global_average(call: Call) -> Any:
+    """QLinearGlobalAveragePool: over all axes but the batch and the channels."""
+    rank = call.rank(0)
+    last = call.attribute("channels_last", 0)
+    axes = tuple(range(1, rank - 1)) if last else tuple(range(2, rank))
+    return _stored(call, ops.mean(_real(call, 0), axis=axes, keepdims=True), 3)
+
+
 __all__ = [
     "dequantize",
     "dynamic_quantize",
     "matmul_integer",
     "qlinear_conv",
+    "qlinear_global_average",
+    "qlinear_leaky_relu",
     "qlinear_matmul",
+    "qlinear_pair",
+    "qlinear_sigmoid",
     "quantize",
 ]

@@ -33,7 +33,7 @@ from onnx_nhwc.keras import reduction as r
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call
 
-__all__ = ["CHANNELS_FIRST", "OPERATORS"]
+__all__ = ["CHANNELS_FIRST", "CONTRIBUTED", "OPERATORS"]
 
 OPERATORS: dict[str, Callable[[Call], Any]] = {
     # Arithmetic.
@@ -225,3 +225,33 @@ CHANNELS_FIRST = {
     *("BatchNormalization", "InstanceNormalization", "GroupNormalization", "LRN"),
 }
 """Operators on images whose mapping is written for both layouts; the others are channels last only."""
+
+
+def _quick_gelu(call: Call) -> Any:
+    """``x * sigmoid(alpha * x)``."""
+    x = call.tensor(0)
+    return ops.multiply(x, ops.sigmoid(ops.multiply(x, call.attribute("alpha", 1.702))))
+
+
+def _biased_gelu(approximate: bool) -> Callable[[Call], Any]:
+    """BiasGelu by the error function, FastGelu by the hyperbolic tangent; of ``x`` plus a bias."""
+
+    def gelu(call: Call) -> Any:
+        x = plus(call.tensor(0), call.x(1)) if call.has(1) else call.tensor(0)
+        return ops.gelu(x, approximate=approximate)
+
+    return gelu
+
+
+CONTRIBUTED: dict[str, Callable[[Call], Any]] = {
+    "BiasGelu": _biased_gelu(False),
+    "FastGelu": _biased_gelu(True),
+    "Gelu": e.gelu,
+    "QuickGelu": _quick_gelu,
+    "QLinearLeakyRelu": quantized.qlinear_leaky_relu,
+    "QLinearSigmoid": quantized.qlinear_sigmoid,
+    "QLinearAdd": quantized.qlinear_pair(plus),
+    "QLinearMul": quantized.qlinear_pair(ops.multiply),
+    "QLinearGlobalAveragePool": quantized.qlinear_global_average,
+}
+"""Operators of the domain com.microsoft."""
