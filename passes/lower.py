@@ -29,7 +29,7 @@ VERSION = 1
 MIN_IR_VERSION = 8  # the first with model-local functions
 MAX_RECURRENT_INPUTS = 8
 NAME = re.compile(
-    r"(?P<op>[A-Za-z]+?)((?P<spatial>[123])D|BatchFirst)(_(?P<given>\d+))?(to(?P<outputs>\d))?(_by(?P<groups>\d+))?"
+    r"(?P<op>[A-Za-z]+?)((?P<spatial>[123])D|BatchFirst)(_(?P<given>\d+))?(to(?P<outputs>\d))?(_by(?P<groups>\d+))?(?P<cubic>_cubic)?"
 )
 
 
@@ -72,7 +72,7 @@ def define(name: str, opsets: dict[str, int]) -> ir.Function:
     else:
         raise ValueError(f"'{name}' is not a function of domain {DOMAIN}")
     given = [int(i) for i in match["given"] or usual_inputs(match["op"])]
-    body = _Body(match["op"], relation, vectors, opset)
+    body = _Body(match["op"], relation, vectors, opset, shielded=bool(match["cubic"]))
     if match["groups"]:
         return body.group_normalization(name, int(match["groups"]))
     return body.function(name, given, int(match["outputs"] or 1))
@@ -82,14 +82,23 @@ class _Body:
     """The body of one function.
 
     ``vectors`` says how many entries per axis the inputs have that are such lists: 1, or 2 halves.
+    ``shielded``: what changes nothing keeps the image's Transpose in front of the operator.
     """
 
-    def __init__(self, op_type: str, relation: Relation, vectors: dict[int, int], opset: int) -> None:
+    def __init__(
+        self,
+        op_type: str,
+        relation: Relation,
+        vectors: dict[int, int],
+        opset: int,
+        shielded: bool = False,
+    ) -> None:
         self.op_type = op_type
         self.relation = relation
         self.vectors = vectors
         self.rank = len(relation.inputs[0] or ())
         self.opset = opset
+        self.shielded = shielded
         self.nodes: list[ir.Node] = []
 
     def group_normalization(self, name: str, groups: int) -> ir.Function:
@@ -134,6 +143,10 @@ class _Body:
         operands: list[ir.Value | None] = [None] * (max(given) + 1)
         for index, value in zip(given, inputs, strict=True):
             operands[index] = self._to_source(index, value)
+        if self.shielded and operands[0] is not None:
+            flat = self._node("Flatten", [operands[0]], {}, "x_flat")
+            shape = self._node("Shape", [operands[0]], {}, "x_shape")
+            operands[0] = self._node("Reshape", [flat, shape], {}, "x_shielded")
         for index, port in enumerate(schema.inputs[: len(operands)]):
             if operands[index] is None and port.option == onnx.defs.OpSchema.FormalParameterOption.Single:
                 empty = ir.tensor([], dtype=ir.DataType.FLOAT)  # Resize could not leave roi out before 13

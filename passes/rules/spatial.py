@@ -146,11 +146,36 @@ def _given(relation: Relation, site: Site) -> Relation:
 def to_function(move: Move) -> None:
     """Channels last, the operator becomes a function; vectors with an entry per axis follow."""
     exchange_axes(move)
+    if is_cubic(move.site) and not move.native:
+        shield(move)
     for index, port in enumerate(_row(move).inputs):
         if port in ("*", "**") and move.site.has(index):
             permute_entries(move, index, move.x, halves=len(port))
     if move.native:
         call_function(move, f"{len(move.x.dims) - 2}D")
+
+
+def is_cubic(site: Site) -> bool:
+    """Whether a Resize is cubic: onnxruntime runs that over the last two axes only.
+
+    Its optimiser does not know, pushes a Transpose in front of it behind it, and then refuses the model. It
+    pushes none through a Flatten, so the image is made flat between and takes its shape again. (A Reshape
+    does not serve: where the sizes are known, onnxruntime removes one that changes nothing.)
+    """
+    return bool(site.node.op_type == "Resize" and site.attribute("mode") in ("cubic", b"cubic"))
+
+
+def shield(move: Move) -> None:
+    """Put what changes nothing between a Transpose and the node that must not lose it.
+
+    before:  Transpose - Resize
+    after:   Transpose - Flatten - Reshape(Shape of the Transpose) - Resize
+    """
+    image = move.node.inputs[0]
+    before = None if image is None else image.producer()
+    if before is not None and before.op_type == "Transpose":
+        flat, shape = move.emit("Flatten", [image]), move.emit("Shape", [image])
+        g.set_input(move.node, 0, move.emit("Reshape", [flat, shape]))
 
 
 def call_function(move: Move, form: str) -> None:
@@ -196,7 +221,8 @@ def function_name(move: Move, form: str) -> str:
     outputs = "" if len(move.node.outputs) == 1 else f"to{len(move.node.outputs)}"
     groups = move.site.attribute("num_groups") if move.site.opset < 21 else None
     by = f"_by{groups}" if groups else ""  # before 21 the body spells the number of groups out
-    return f"{move.node.op_type}{form}{variant}{outputs}{by}"
+    cubic = "_cubic" if is_cubic(move.site) else ""  # whose body shields it
+    return f"{move.node.op_type}{form}{variant}{outputs}{by}{cubic}"
 
 
 def usual_inputs(op_type: str) -> str:
