@@ -102,7 +102,7 @@ def test_what_is_folded_is_what_onnxruntime_computes(name: str) -> None:
 
 
 LEFT = {
-    "RandomNormalLike": ("RandomNormalLike", 1, [FLOATS], {}),
+    "RandomNormalLike": ("RandomNormalLike", 13, [FLOATS], {}),
     "Bernoulli": ("Bernoulli", 15, [np.full((2, 3), 0.5, np.float32)], {}),
     "Dropout in training": ("Dropout", 13, [FLOATS, np.float32(0.5), np.bool_(True)], {}),
     "DequantizeLinear": ("DequantizeLinear", 13, [np.int8([[1, 2]]), np.float32(0.5), np.int8(1)], {}),
