@@ -180,8 +180,6 @@ ANEW = {
     "mean": layers.AveragePooling3D((3, 2, 2), padding="same"),
     "strides": layers.Conv3D(6, (3, 2, 3), (2, 1, 2), padding="same", groups=3, bias_initializer="normal"),
     "dilation": layers.Conv3D(6, (2, 3, 1), dilation_rate=(2, 1, 1), groups=2, activation="relu"),
-    "transposed": layers.Conv2DTranspose(5, (3, 2), dilation_rate=(1, 2), bias_initializer="normal"),
-    "signal": layers.Conv1DTranspose(5, 3, dilation_rate=2, use_bias=False),
     "enlarged": layers.UpSampling2D((2, 3)),
     "product": layers.EinsumDense("abc,bd->adc", (4, None), bias_axes="d", bias_initializer="normal"),
     "matrix": layers.EinsumDense("abc,db->adc", (4, None), bias_axes="d", bias_initializer="normal"),
@@ -193,7 +191,7 @@ ANEW = {
 def test_litert_computes_what_it_has_no_operator_for(kind: str, tmp_path: Path) -> None:
     layer = ANEW[kind]
     layer.name = kind
-    rank = {"transposed": 2, "enlarged": 2, "signal": 1, "product": 1, "matrix": 1}.get(kind, 3)
+    rank = {"enlarged": 2, "product": 1, "matrix": 1}.get(kind, 3)
     sizes = (2, *(5, 7, 8)[:rank], 6)
     inputs = keras.Input(batch_shape=sizes, name="x")
     model = keras.Model(inputs, layers.Identity(name="y")(layer(inputs)))

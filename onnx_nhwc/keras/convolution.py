@@ -15,6 +15,8 @@ from onnx_nhwc.keras.padding import Window, pad_image, subsample
 from onnx_nhwc.keras.values import Array, UnsupportedError
 
 __all__ = [
+    "CONV",
+    "DEPTHWISE",
     "add_bias",
     "common",
     "conv",
@@ -26,9 +28,9 @@ __all__ = [
     "run",
 ]
 
-_CONV = {1: layers.Conv1D, 2: layers.Conv2D, 3: layers.Conv3D}
+CONV = {1: layers.Conv1D, 2: layers.Conv2D, 3: layers.Conv3D}
 _SEPARABLE = {1: layers.SeparableConv1D, 2: layers.SeparableConv2D}
-_DEPTHWISE = {1: layers.DepthwiseConv1D, 2: layers.DepthwiseConv2D}
+DEPTHWISE = {1: layers.DepthwiseConv1D, 2: layers.DepthwiseConv2D}
 
 
 def has_bias(call: Call, index: int = 2) -> bool:
@@ -77,7 +79,7 @@ def conv(call: Call) -> Any:
     padding = "same" if window.same else "valid"
     skip = [1] * len(size)
     uneven = len(set(window.strides)) > 1
-    depthwise = group > 1 and per_group == 1 and len(size) in _DEPTHWISE and not uneven
+    depthwise = group > 1 and per_group == 1 and len(size) in DEPTHWISE and not uneven
     both = max(window.strides) > 1 and max(window.dilations) > 1
     point = _pointwise(call) if depthwise and not both and not has_bias(call) else None
     if point is not None:
@@ -102,9 +104,9 @@ def conv(call: Call) -> Any:
         load = load_kernel(call, lambda a: a.reshape(*size, group, multiplier))
         if point is not None:
             return _separable(call, point, config, x, load)
-        y = run(call, _DEPTHWISE[len(size)], config, x, load)
+        y = run(call, DEPTHWISE[len(size)], config, x, load)
     else:
-        y = run(call, _CONV[len(size)], {"filters": filters, "groups": group, **config}, x, load_kernel(call))
+        y = run(call, CONV[len(size)], {"filters": filters, "groups": group, **config}, x, load_kernel(call))
     return subsample(call, y, skip)
 
 
@@ -227,7 +229,7 @@ def _in_groups(call: Call, x: Any, kernel: Any, config: dict[str, Any]) -> Any:
     if filters is None:
         raise UnsupportedError("it needs to know the number of its filters")
     steps = {*config["strides"]}, {*config["dilation_rate"]}
-    if per_group == 1 and len(size) in _DEPTHWISE and all(len(step) == 1 for step in steps):
+    if per_group == 1 and len(size) in DEPTHWISE and all(len(step) == 1 for step in steps):
         own = ops.reshape(kernel, (*size, group, filters // group))
         # loaded from a file, tuples are lists, which TensorFlow's depthwise convolution does not take
         (config["strides"],), (config["dilation_rate"],) = steps

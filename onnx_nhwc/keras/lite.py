@@ -22,7 +22,6 @@ from onnx_nhwc.passes.errors import ConversionError
 
 __all__ = ["interpreter", "lite_runner", "save_model", "to_lite"]
 
-_TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose)
 _POOLS = {layers.MaxPooling3D: ops.max_pool, layers.AveragePooling3D: ops.average_pool}
 
 
@@ -80,8 +79,6 @@ def _other(layer: Any) -> Any:
         return _Pooling(layer)
     if type(layer) is layers.Conv3D and layer.groups > 1:
         return _Grouped(layer)
-    if type(layer) in _TRANSPOSED and max(layer.dilation_rate) > 1 and layer.padding == "valid":
-        return _undilated(layer)
     if type(layer) is layers.EinsumDense:
         return _Product(layer)
     if type(layer) is layers.UpSampling2D and layer.interpolation == "nearest":
@@ -166,20 +163,6 @@ class _Enlarged(_Instead):
         _, *sizes, _ = ops.shape(x)
         target = [size * factor for size, factor in zip(sizes, self.layer.size, strict=True)]
         return tf.image.resize(x, target, "nearest")
-
-
-def _undilated(layer: Any) -> Any:
-    """A transposed convolution with zeros between the taps of its kernel."""
-    kernel, *rest = layer.get_weights()
-    rank = len(layer.kernel_size)
-    sizes = [(k - 1) * d + 1 for k, d in zip(layer.kernel_size, layer.dilation_rate, strict=True)]
-    spread = np.zeros((*sizes, *kernel.shape[rank:]), kernel.dtype)
-    spread[tuple(slice(None, None, step) for step in layer.dilation_rate)] = kernel
-    config = layer.get_config()
-    other = type(layer).from_config({**config, "kernel_size": tuple(sizes), "dilation_rate": 1})
-    other.build(layer.input.shape)
-    other.set_weights([spread, *rest])
-    return other
 
 
 def lite_runner(path: Path, outputs: Sequence[str]) -> Runner:

@@ -153,7 +153,7 @@ def _corrected(call: Call, window: Window, plain: Window, include: bool, y: Any)
         if size is not None:
             factor = factor * _ratio(window, plain, axis, np.ones(size), include).reshape(shape)
             continue
-        key = [0] * len(y.shape)
+        key: list[Any] = [0] * len(y.shape)
         key[call.images.axes[axis]] = slice(None)
         ratio = _ratio(window, plain, axis, ops.ones_like(call.tensor(0)[tuple(key)]), include)
         y = ops.multiply(y, ops.reshape(ratio, tuple(shape)))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from keras import layers, ops
 
 from onnx_nhwc.keras.call import Call
 from onnx_nhwc.keras.convolution import (
+    CONV,
+    DEPTHWISE,
     add_bias,
     common,
     has_bias,
@@ -17,8 +20,9 @@ from onnx_nhwc.keras.convolution import (
     run,
 )
 from onnx_nhwc.keras.form_writer import LAYER
-from onnx_nhwc.keras.padding import crop
-from onnx_nhwc.keras.values import UnsupportedError
+from onnx_nhwc.keras.padding import crop, pad_image
+from onnx_nhwc.keras.values import Array, UnsupportedError
+from onnx_nhwc.passes.layout import Dim
 
 __all__ = ["conv_transpose"]
 
@@ -28,21 +32,21 @@ _TRANSPOSE = {1: layers.Conv1DTranspose, 2: layers.Conv2DTranspose, 3: layers.Co
 def conv_transpose(call: Call) -> Any:
     """ConvTranspose as Conv1DTranspose, 2D, 3D: all windows in full, then cut or padded.
 
-    The kernel is (H, W, M / group, C), with C the channels of the input.
+    What is dilated, or whose every channel is its own group, becomes a plain convolution. The kernel
+    is (H, W, M / group, C), with C the channels of the input.
     """
     shape = kernel_shape(call)
     if shape is None:
         return _transpose_computed(call)
     *size, filters, channels = shape
     group = call.attribute("group", 1)
-    n = len(size)
+    strides, dilations, crops, extra = _placement(call, size)
+    depthwise = 1 < group == channels and len(size) in DEPTHWISE
+    if max(dilations) > 1 or depthwise:
+        return _as_convolution(call, shape, depthwise)
     if group > 1:
         return _grouped(call, size, filters, channels, group)
-    strides, dilations, crops, extra = _placement(call, size)
-    x = call.tensor(0)
-    if max(strides) > 1 and max(dilations) > 1:
-        x, strides = stuff(call, x, strides), [1] * n
-    same = _same(call, size, strides, dilations, crops, extra)
+    same = _same(call, size, strides, crops, extra)
     if same is not None:
         padding, more, crops = "same", same.get("output_padding"), []
     else:
@@ -51,18 +55,48 @@ def conv_transpose(call: Call) -> Any:
         "filters": filters,
         "kernel_size": tuple(size),
         "strides": tuple(strides),
-        "dilation_rate": tuple(dilations),
         "padding": padding,
         "output_padding": more,
     }
-    return crop(call, run(call, _TRANSPOSE[n], config, x, load_kernel(call)), crops)
+    return crop(call, run(call, _TRANSPOSE[len(size)], config, call.tensor(0), load_kernel(call)), crops)
+
+
+def _as_convolution(call: Call, shape: tuple[int, ...], depthwise: bool) -> Any:
+    """The plain convolution, with the kernel turned, over the image with gaps: same parameters.
+
+    TensorFlow has dilated and grouped convolutions everywhere; dilated transposed ones only in oneDNN.
+    """
+    *size, per_group, channels = shape
+    group = call.attribute("group", 1)
+    strides, dilations, crops, extra = _placement(call, size)
+    reach = [(k - 1) * d for k, d in zip(size, dilations, strict=True)]
+    pads = [(r - a, r - b + e) for r, (a, b), e in zip(reach, crops, extra, strict=True)]
+    same = pads == [(r // 2, r - r // 2) for r in reach]
+    x = stuff(call, call.tensor(0), strides)
+    x = x if same else pad_image(call, x, pads)
+    config = {
+        "kernel_size": tuple(size),
+        "dilation_rate": tuple(dilations),
+        "padding": "same" if same else "valid",
+    }
+
+    def plain(kernel: Array) -> Array:
+        kernel = np.flip(kernel, tuple(range(len(size)))).reshape(*size, per_group, group, channels // group)
+        if depthwise:
+            return kernel[..., 0].swapaxes(-2, -1)
+        return np.moveaxis(kernel, -1, -3).swapaxes(-2, -1).reshape(*size, channels // group, -1)
+
+    load = load_kernel(call, plain)
+    if depthwise:
+        return run(call, DEPTHWISE[len(size)], {"depth_multiplier": per_group, **config}, x, load)
+    config |= {"filters": per_group * group, "groups": group}
+    return run(call, CONV[len(size)], config, x, load)
 
 
 def _same(
     call: Call,
     size: list[int],
     strides: list[int],
-    dilations: list[int],
     crops: list[tuple[int, int]],
     extra: list[int],
 ) -> dict[str, Any] | None:
@@ -70,7 +104,7 @@ def _same(
 
     Where an odd number is cut, Keras's backends do not agree on where; who used it on one means that.
     """
-    if max(dilations) > 1 or not any(map(any, crops)):
+    if not any(map(any, crops)):
         return None
     stated = []
     for k, (before, behind), more in zip(size, crops, extra, strict=True):
@@ -98,6 +132,7 @@ def _placement(call: Call, size: list[int]) -> tuple[list[int], list[int], list[
     n = len(size)
     strides = list(call.attribute("strides") or [1] * n)
     dilations = list(call.attribute("dilations") or [1] * n)
+    dilations = [d if k > 1 else 1 for k, d in zip(size, dilations, strict=True)]
     more = list(call.attribute("output_padding") or [0] * n)
     pads = list(call.attribute("pads") or [0] * (2 * n))
     wanted = call.attribute("output_shape")
@@ -125,29 +160,36 @@ def _placement(call: Call, size: list[int]) -> tuple[list[int], list[int], list[
 
 def stuff(call: Call, x: Any, strides: list[int]) -> Any:
     """Put zeros between the elements of the spatial axes."""
+    dims = call.dims(0)
     for axis, stride in zip(call.images.axes, strides, strict=True):
         if stride == 1:
             continue
-        _, *sizes = x.shape
-        if any(size is None for size in sizes):
-            raise UnsupportedError("strides with dilations need to know the image's size")
+        key = [slice(None)] * len(x.shape)
+        key[axis] = slice(None, 1 - stride)
+        x = _spread(call, x, axis, stride, dims[axis])[tuple(key)]
+    return x
+
+
+def _spread(call: Call, x: Any, axis: int, stride: int, dim: Dim) -> Any:
+    """Zeros behind each element of an axis, whose size is ``dim``."""
+    _, *sizes = x.shape
+    if all(size is not None for size in sizes):
         before, size, behind = sizes[: axis - 1], sizes[axis - 1], sizes[axis:]
         pads = [(0, 0)] * (len(sizes) + 2)
         pads[axis + 1] = (0, stride - 1)
         wide = ops.pad(ops.reshape(x, (-1, *before, size, 1, *behind)), pads)
-        key = [slice(None)] * len(x.shape)
-        key[axis] = slice(0, (size - 1) * stride + 1)
-        x = ops.reshape(wide, (-1, *before, size * stride, *behind))[tuple(key)]
-    return x
+        return ops.reshape(wide, (-1, *before, size * stride, *behind))
+    places = call.exporter.sizes.range(dim * Dim(stride))
+    shape = [1] * len(x.shape)
+    shape[axis] = -1
+    taken = ops.reshape(ops.equal(ops.mod(places, stride), 0), shape)
+    return ops.where(taken, ops.repeat(x, stride, axis=axis), ops.cast(0, x.dtype))
 
 
 def _grouped(call: Call, size: list[int], filters: int, channels: int, group: int) -> Any:
     """A transposed convolution in groups: one layer each."""
-    strides, dilations, crops, extra = _placement(call, size)
-    x = call.tensor(0)
-    if max(strides) > 1 and max(dilations) > 1:
-        x, strides = stuff(call, x, strides), [1] * len(size)
-    parts = ops.split(x, group, axis=call.images.channels)
+    strides, _, crops, extra = _placement(call, size)
+    parts = ops.split(call.tensor(0), group, axis=call.images.channels)
     base = call.name(1)
     results = []
     for index, part in enumerate(parts):
@@ -156,7 +198,6 @@ def _grouped(call: Call, size: list[int], filters: int, channels: int, group: in
                 filters,
                 tuple(size),
                 strides=tuple(strides),
-                dilation_rate=tuple(dilations),
                 output_padding=_output_padding(size, strides, extra),
                 name=call.exporter.names.unique(f"{base}_group{index}"),
                 dtype=call.dtype(0),
