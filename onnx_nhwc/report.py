@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from onnx_nhwc.comparison import Comparison
 from onnx_nhwc.verification import Verification
 
 if TYPE_CHECKING:
@@ -173,21 +174,36 @@ def _verified(verification: Verification | None, verbose: bool) -> Iterable[tupl
     if verification is None:
         yield "verified", "no, as asked"
         return
-    worst = max(
-        verification.outputs,
-        key=lambda output: output.error / (output.tolerance or 1.0),
-        default=None,
-    )
-    count = len(verification.outputs)
-    text = f"{count:,} output{'' if count == 1 else 's'} agree{'s' if count == 1 else ''}"
-    if worst is not None and worst.error:
-        text += f", differing by {worst.error:.2g} at most (tolerated: {worst.tolerance:.2g})"
-    elif worst is not None:
-        text += " to the last bit"
-    yield "verified", text
+    compared = [entry for entry in (*verification.outputs, *verification.defaults) if entry.by_value]
+    random = [entry for entry in verification.outputs if not entry.by_value]
+    if compared:
+        yield "verified", _agreement(len(verification.outputs) - len(random), compared)
+        for basis in dict.fromkeys(entry.basis for entry in compared if entry.basis):
+            yield "", f"tolerated: {basis}"
+    for entry in random:
+        text = f"'{entry.name}' in shape, type and finiteness only, as it depends on {entry.basis}"
+        yield "" if compared else "verified", text
+    if verification.how:
+        yield "", verification.how
+    for note in verification.notes:
+        yield "", note
     if verbose:
         for output in verification.outputs:
             yield "", f"{output.name} {list(output.shape)} {output.dtype}: {output.error:.3g}"
+
+
+def _agreement(count: int, compared: Sequence[Comparison]) -> str:
+    text = f"{count:,} output{'' if count == 1 else 's'} agree{'s' if count == 1 else ''}"
+    worst = max(compared, key=lambda entry: entry.error / (entry.tolerance or 1.0))
+    if not worst.error:
+        return text if any(entry.basis for entry in compared) else f"{text} to the last bit"
+    text += f", differing by {worst.error:.2g} at most (tolerated: {worst.tolerance:.2g})"
+    if worst.step:
+        steps = max(1, round(worst.error / worst.step))
+        text += f", within {steps:,} step{'' if steps == 1 else 's'} of its quantiser"
+    if worst.tolerance > worst.scale > 0:
+        text += f"; values reach {worst.scale:.2g} only, so this tells little"
+    return text
 
 
 def _times(seconds: Mapping[str, float], verbose: bool) -> str:

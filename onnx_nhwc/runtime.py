@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx_ir as ir
@@ -17,34 +19,52 @@ from onnx_nhwc.feeds import Input
 from onnx_nhwc.files import Staged
 from onnx_nhwc.passes.errors import VerificationError
 
-__all__ = ["Model", "Session", "operators"]
+__all__ = ["Edit", "Model", "Session", "exposing", "operators", "products_saturate", "structure"]
 
 Array = npt.NDArray[Any]
 Model = onnx.ModelProto | ir.Model | str | os.PathLike[str]
+Edit = Callable[[onnx.ModelProto], onnx.ModelProto]
+"""Makes of a model, whose external data may not be loaded, the one that is run in its place."""
 
 LAYOUTS = "onnx_nhwc.layouts"
 
 
 class Session:
-    """A model loaded by onnxruntime."""
+    """A model loaded by onnxruntime.
 
-    def __init__(self, model: Model, role: str, optimizations: bool, exposed: Sequence[str] = ()) -> None:
+    Products of uint8 and int8 are computed exactly, as ``session.x64quantprecision`` asks for: x86
+    CPUs without VNNI add pairs of them in 16 bits, which saturate. onnxruntime heeds it where it
+    optimizes only, as an optimizer of its own makes uint8 of the constant int8 operands.
+
+    Args:
+        model: The model; it is left as it is.
+        role: What messages call it.
+        optimizations: Run it at onnxruntime's defaults; otherwise with all optimizations off.
+        edit: Changes what is run.
+
+    Raises:
+        VerificationError: onnxruntime cannot load it.
+    """
+
+    def __init__(self, model: Model, role: str, optimizations: bool, edit: Edit | None = None) -> None:
         import onnxruntime as rt  # takes a while, and only this needs it
 
         self.role = role
+        self._setting = " at its default optimizations" if optimizations else ""
         options = rt.SessionOptions()
         options.log_severity_level = 4  # errors are raised; they need not be printed as well
+        options.add_session_config_entry("session.x64quantprecision", "1")
         if not optimizations:
             options.graph_optimization_level = rt.GraphOptimizationLevel.ORT_DISABLE_ALL
         with tempfile.TemporaryDirectory(prefix="onnx-nhwc-") as folder:
             data = _loadable(model, Path(folder))
-            if exposed:
-                data = _exposing(data, exposed, options)
+            if edit is not None:
+                data = _edited(data, edit, options)
             try:
                 self._session = rt.InferenceSession(data, options, providers=["CPUExecutionProvider"])
             except Exception as error:  # onnxruntime's exceptions have no common base
                 raise VerificationError(
-                    f"onnxruntime cannot load the {role} model: {_message(error)}",
+                    f"onnxruntime cannot load the {role} model{self._setting}: {_message(error)}",
                     "Use --no-verify to convert it unverified.",
                 ) from error
         self.inputs = [
@@ -57,7 +77,7 @@ class Session:
             results: list[Any] = self._session.run(names, dict(feeds))
         except Exception as error:
             raise VerificationError(
-                f"onnxruntime cannot run the {self.role} model: {_message(error)}",
+                f"onnxruntime cannot run the {self.role} model{self._setting}: {_message(error)}",
                 "Use --no-verify to convert it unverified.",
             ) from error
         return results
@@ -105,26 +125,56 @@ def _loadable(model: Model, folder: Path) -> str | bytes:
     return os.fspath(model)
 
 
-def _exposing(data: str | bytes, names: Sequence[str], options: Any) -> bytes:
-    """Return the model with these intermediate values among its outputs."""
+def _edited(data: str | bytes, edit: Edit, options: Any) -> bytes:
     if isinstance(data, str):
-        proto = onnx.load(data, load_external_data=False)
         folder = str(Path(data).resolve().parent)
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
-    else:
-        proto = onnx.load_from_string(data)
-    present = {value.name for value in proto.graph.output}
-    proto.graph.output.extend(
-        onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names) if name not in present
-    )
-    serialized: bytes = proto.SerializeToString()
+    serialized: bytes = edit(_proto(data)).SerializeToString()
     return serialized
+
+
+def exposing(names: Sequence[str]) -> Edit:
+    """Return what puts these intermediate values among a model's outputs."""
+
+    def edit(proto: onnx.ModelProto) -> onnx.ModelProto:
+        present = {value.name for value in proto.graph.output}
+        proto.graph.output.extend(
+            onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names) if name not in present
+        )
+        return proto
+
+    return edit
+
+
+def structure(model: Model) -> onnx.ModelProto:
+    """Return a model for reading: external data are not loaded."""
+    if isinstance(model, onnx.ModelProto):
+        return model
+    with tempfile.TemporaryDirectory(prefix="onnx-nhwc-") as folder:
+        return _proto(_loadable(model, Path(folder)))
+
+
+def _proto(data: str | bytes) -> onnx.ModelProto:
+    if isinstance(data, bytes):
+        return onnx.load_from_string(data)
+    return onnx.load(data, load_external_data=False)
 
 
 def operators(model: Model) -> list[onnx.NodeProto]:
     """Return the nodes of the model's main graph, in topological order."""
-    with tempfile.TemporaryDirectory(prefix="onnx-nhwc-") as folder:
-        data = _loadable(model, Path(folder))
-        if isinstance(data, bytes):
-            return list(onnx.load_from_string(data).graph.node)
-        return list(onnx.load(data, load_external_data=False).graph.node)
+    return list(structure(model).graph.node)
+
+
+@cache
+def products_saturate() -> bool:
+    """Does onnxruntime, with optimizations off, add products of uint8 and int8 in 16 bits on this CPU?"""
+    tensors = [onnx.numpy_helper.from_array(np.full((4, 1), 127, np.int8), "b")]
+    a, y = (
+        onnx.helper.make_tensor_value_info(*entry)
+        for entry in (("a", onnx.TensorProto.UINT8, [1, 4]), ("y", onnx.TensorProto.INT32, [1, 1]))
+    )
+    product = onnx.helper.make_node("MatMulInteger", ["a", "b"], ["y"])
+    graph = onnx.helper.make_graph([product], "probe", [a], [y], tensors)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
+    (result,) = Session(model, "probing", False).run({"a": np.full((1, 4), 255, np.uint8)})
+    return int(result[0, 0]) != 4 * 255 * 127

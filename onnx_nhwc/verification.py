@@ -16,18 +16,16 @@ import numpy.typing as npt
 
 from onnx_nhwc.comparison import Comparison, compare
 from onnx_nhwc.feeds import Input, candidates
+from onnx_nhwc.judging import Judge
 from onnx_nhwc.passes.errors import ConversionError, VerificationError
-from onnx_nhwc.runtime import Model, Session, operators
+from onnx_nhwc.runtime import Model, Session, exposing, operators
 
 __all__ = ["Verification", "verify"]
 
 Array = npt.NDArray[Any]
 Values = Mapping[str, tuple[str, tuple[int, ...]]]
 
-_RANDOM = (
-    *("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike"),
-    *("RandomUniform", "RandomUniformLike"),
-)
+_FAULT = "This is a fault of onnx-nhwc: please report it, with the model."
 _AT_A_TIME = 32  # intermediate values that are held at a time
 
 
@@ -40,17 +38,24 @@ class Verification:
         inputs: The shapes of what the source was fed.
         first_difference: The first operator of the source whose result differs, if known.
         seconds: How long it took.
+        defaults: The same comparisons with the converted model at onnxruntime's defaults, as users
+            run it; empty if it was not run so.
+        how: On what both were run, for the report.
+        notes: What was found about the source, for the report.
     """
 
     outputs: tuple[Comparison, ...]
     inputs: dict[str, tuple[int, ...]] = field(default_factory=dict)
     first_difference: str = ""
     seconds: float = 0.0
+    defaults: tuple[Comparison, ...] = ()
+    how: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
         """Do all outputs agree?"""
-        return all(output.ok for output in self.outputs)
+        return all(output.ok for output in (*self.outputs, *self.defaults))
 
     def __bool__(self) -> bool:
         return self.ok
@@ -58,12 +63,16 @@ class Verification:
     def raise_if_different(self) -> None:
         """Raise a VerificationError that names the first output that differs."""
         bad = [output for output in self.outputs if not output.ok]
+        where = ""
+        if not bad:
+            bad = [output for output in self.defaults if not output.ok]
+            where = " where onnxruntime runs it at its default optimizations"
         if bad:
             more = f" ({len(bad) - 1} more outputs differ)" if len(bad) > 1 else ""
             raise VerificationError(
-                f"output '{bad[0].name}' of the converted model differs from the source's: "
+                f"output '{bad[0].name}' of the converted model differs from the source's{where}: "
                 f"{bad[0].reason}{more}",
-                "This is a fault of onnx-nhwc: please report it, with the model.",
+                _FAULT,
                 node=self.first_difference,
             )
 
@@ -76,23 +85,31 @@ def verify(
     atol: float | None = None,
     seed: int = 0,
     inputs: Mapping[str, Array] | None = None,
-    optimizations: bool = False,
+    optimizations: bool | None = None,
     values: Values | None = None,
 ) -> Verification:
     """Run both models on onnxruntime and compare their outputs.
 
-    Shapes and types must be equal, integers, booleans and strings too; floats may differ by
-    ``atol + rtol * max|source|``, and must be infinite or NaN in the same places.
+    Both run with optimizations off, which tells what the models mean; the converted one runs again
+    at onnxruntime's defaults, as users run it, and has to agree there, too. Shapes and types must
+    be equal, integers, booleans and strings too; floats may differ by
+    ``atol + rtol * max|source|``, and must be infinite or NaN in the same places. Where that is
+    exceeded, what the source's own result moves by is tolerated: when onnxruntime optimizes it,
+    when its values move by an ulp, when roundings of its quantisers fall the other way. What
+    depends on random numbers is compared in shape, type and finiteness. Each comparison's ``basis``
+    says so.
 
     Args:
         source: The model that was converted. Models of more than 2 GB must be given as files.
         converted: What it was converted to, with its metadata.
-        rtol: Relative tolerance. By default 1e-4 for float32, 1e-2 for float16, 1e-9 for float64.
-        atol: Absolute tolerance. By default 1e-5 for float32, 1e-3 for float16, 1e-10 for float64.
+        rtol: Relative tolerance. By default 1e-4 for float32, 1e-2 for float16, 1e-9 for float64; the
+            narrowest type that is computed in on the way counts.
+        atol: Absolute tolerance. By default 1e-5 for float32, 1e-3 for float16, 1e-10 for float64. Where
+            either is given, nothing else is tolerated.
         seed: Seed of the inputs.
         inputs: Inputs of the source, in its layout; those that are missing are made up.
-        optimizations: Let onnxruntime optimize both graphs. Off by default, as optimizations
-            have faults of their own.
+        optimizations: Let onnxruntime optimize neither (False) or both (True). By default the
+            converted model runs both ways.
         values: Where the source's intermediate values are found in the converted model: its
             name there and its permutation. If given, and the outputs differ, the first operator
             that differs is looked for.
@@ -102,16 +119,17 @@ def verify(
             the converted one does not state its layouts.
     """
     start = time.perf_counter()
-    session = Session(source, "source", optimizations)
+    optimized = optimizations is True
+    session = Session(source, "source", optimized)
     declared = session.inputs
     other = None
     if any(entry.is_dynamic or not entry.shape for entry in declared):  # --shape may have fixed it
-        other = Session(converted, "converted", optimizations)
+        other = Session(converted, "converted", optimized)
         declared = _with_known_sizes(session.inputs, other.inputs, other.layouts()["inputs"])
     fed, expected = _first_run(session, declared, seed, dict(inputs or {}))
     names = session.outputs
     del session  # its weights are no longer needed
-    other = other or Session(converted, "converted", optimizations)
+    other = other or Session(converted, "converted", optimized)
     layouts = other.layouts()
     stored = {
         name: np.asarray(np.transpose(value, _perm(layouts["inputs"], name, value)), order="C")
@@ -121,29 +139,38 @@ def verify(
         raise VerificationError(f"the outputs are {other.outputs}, the source's are {names}")
     actual = other.run(stored)
     del other
-    compared = tuple(
-        compare(name, a, b, layouts["outputs"].get(name), rtol=rtol, atol=atol)
-        for name, a, b in zip(names, expected, actual, strict=True)
-    )
-    first = ""
+    judge = Judge(source, [fed], [expected], names, rtol=rtol, atol=atol, seed=seed)
+    compared = judge.compare(actual, layouts["outputs"])
+    first, how = "", "on onnxruntime with its optimizations off"
+    defaults: tuple[Comparison, ...] = ()
+    if optimized:
+        how = "on onnxruntime at its default optimizations"
     if not all(entry.ok for entry in compared):
-        _refuse_random(source)
-    if values and not all(entry.ok for entry in compared):
-        models = (source, fed), (converted, stored)
-        first = _first_difference(*models, values, rtol, atol)
+        if values:
+            models = (source, fed), (converted, stored)
+            first = _first_difference(*models, values, rtol, atol)
+    elif optimizations is None:
+        defaults = _at_defaults(converted, stored, judge, layouts["outputs"])
+        how += " and at its defaults" if defaults else " only"
     shapes = {name: tuple(value.shape) for name, value in fed.items()}
-    return Verification(compared, shapes, first, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return Verification(compared, shapes, first, seconds, defaults, how, judge.notes)
 
 
-def _refuse_random(source: Model) -> None:
-    """Raise a VerificationError if no two runs of the source need to agree."""
-    for node in operators(source):
-        if node.op_type in _RANDOM and node.domain in ("", "ai.onnx"):
-            raise VerificationError(
-                "it draws random numbers, so that results cannot be compared",
-                "Use --no-verify to convert the model unverified.",
-                node=f"{node.op_type} '{node.name or node.output[0]}'",
-            )
+def _at_defaults(
+    converted: Model,
+    stored: Mapping[str, Array],
+    judge: Judge,
+    perms: Mapping[str, tuple[int, ...]],
+) -> tuple[Comparison, ...]:
+    """Compare once more as users run it; nothing, if onnxruntime does not run the source so either."""
+    try:
+        actual = Session(converted, "converted", True).run(stored)
+    except VerificationError as error:
+        if judge.refusal is not None:
+            return ()
+        raise VerificationError(error.reason, _FAULT) from error
+    return judge.compare_at_defaults(actual, perms)
 
 
 def _perm(layouts: Mapping[str, tuple[int, ...]], name: str, value: Array) -> tuple[int, ...]:
@@ -217,8 +244,8 @@ def _first_difference(
         part = names[start : start + _AT_A_TIME]
         targets = [values[name][0] for name in part]
         try:
-            wanted = Session(source[0], "source", False, part).run(source[1], part)
-            actual = Session(converted[0], "converted", False, targets).run(converted[1], targets)
+            wanted = Session(source[0], "source", False, exposing(part)).run(source[1], part)
+            actual = Session(converted[0], "converted", False, exposing(targets)).run(converted[1], targets)
         except VerificationError:
             continue  # values that onnxruntime cannot give out, such as those of odd types
         for name, a, b in zip(part, wanted, actual, strict=True):

@@ -9,8 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from onnx_nhwc.comparison import Comparison, compare
 from onnx_nhwc.feeds import Input, candidates
+from onnx_nhwc.judging import Judge
 from onnx_nhwc.keras.values import Array
 from onnx_nhwc.passes.batch import Freed
 from onnx_nhwc.passes.errors import VerificationError
@@ -55,6 +55,7 @@ def check(
     seed: int = 0,
     shapes: Mapping[str, tuple[int | None, ...]] | None = None,
     legal: Callable[[str], str] = lambda name: name,
+    what: str = "Keras",
 ) -> Verification:
     """Compare a converted model with its source.
 
@@ -71,24 +72,32 @@ def check(
         seed: Seed of the inputs.
         shapes: Sizes that were fixed when it was converted.
         legal: What an input or output of the source is called in the result.
+        what: What runs the result, for the report.
     """
     start = time.perf_counter()
     session = Session(source, "source", False)
     declared = [_fixed(entry, (shapes or {}).get(entry.name)) for entry in session.inputs]
     count = _SAMPLES if batch.inputs else 1
-    fed, expected = _reference(session, declared, seed, count, batch)
+    samples, results = _reference(session, declared, seed, count, batch)
     names = session.outputs
     del session
+    fed = _together(samples, batch)
+    judge = Judge(
+        source, samples, results, names,
+        join=lambda parts: _joined(names, parts, batch), rtol=rtol, atol=atol, seed=seed, roundings=True,
+    )  # fmt: skip
     stored = {
         legal(name): np.ascontiguousarray(np.transpose(value, _perm(summary.inputs, name, value)))
         for name, value in fed.items()
     }
     actual = run([legal(name) for name in names])(stored)
-    compared = tuple(
-        _compared(name, a, b, summary, rtol, atol) for name, a, b in zip(names, expected, actual, strict=True)
-    )
+    actual = [_widened(a, b) for a, b in zip(judge.expected, actual, strict=True)]
+    compared = judge.compare(actual, summary.outputs)
     used = {name: tuple(value.shape) for name, value in fed.items()}
-    return Verification(compared, used, "", seconds=time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return Verification(
+        compared, used, "", seconds, how=f"on {what}, the source on onnxruntime", notes=judge.notes
+    )
 
 
 def _perm(layouts: Mapping[str, tuple[int, ...]], name: str, value: Array) -> tuple[int, ...]:
@@ -104,7 +113,7 @@ def _fixed(entry: Input, sizes: tuple[int | None, ...] | None) -> Input:
 
 def _reference(
     session: Session, declared: list[Input], seed: int, count: int, batch: Freed
-) -> tuple[Feeds, list[Array]]:
+) -> tuple[list[Feeds], list[list[Any]]]:
     """Inputs that the source accepts, and its results for them, sample by sample."""
     failure: VerificationError | None = None
     for index, feeds in enumerate(candidates(declared, seed, {})):
@@ -120,18 +129,27 @@ def _reference(
             sample = {name: more[name] if name in batch.inputs else value for name, value in feeds.items()}
             samples.append(sample)
             results.append(session.run(sample))
-        if count == 1:
-            return feeds, first
-        together = {
-            name: np.concatenate([s[name] for s in samples]) if name in batch.inputs else value
-            for name, value in feeds.items()
-        }
-        joined = [
-            np.concatenate(parts, axis=batch.outputs.get(name, 0))
-            for name, parts in zip(session.outputs, zip(*results, strict=True), strict=True)
-        ]
-        return together, joined
+        return samples, results
     raise failure or VerificationError("the source has no inputs to run it on")
+
+
+def _together(samples: list[Feeds], batch: Freed) -> Feeds:
+    """The samples as one batch, where it is free."""
+    if len(samples) == 1:
+        return samples[0]
+    return {
+        name: np.concatenate([s[name] for s in samples]) if name in batch.inputs else value
+        for name, value in samples[0].items()
+    }
+
+
+def _joined(names: Sequence[str], results: Sequence[list[Any]], batch: Freed) -> list[Any]:
+    if len(results) == 1:
+        return results[0]
+    return [
+        np.concatenate(parts, axis=batch.outputs.get(name, 0))
+        for name, parts in zip(names, zip(*results, strict=True), strict=True)
+    ]
 
 
 def _take(feeds: Any, index: int) -> Any:
@@ -141,10 +159,9 @@ def _take(feeds: Any, index: int) -> Any:
             return
 
 
-def _compared(
-    name: str, a: Any, b: Any, summary: Summary, rtol: float | None, atol: float | None
-) -> Comparison:
+def _widened(a: Any, b: Any) -> Any:
+    """A result of Keras, in 64 bits where the source has them and JAX has not."""
     narrow = isinstance(a, np.ndarray) and a.dtype.kind == b.dtype.kind and a.dtype != b.dtype
     if narrow and a.dtype.itemsize == 8 and keras.backend.backend() == "jax":
-        b = b.astype(a.dtype)  # JAX has no 64-bit types unless it is told to
-    return compare(name, a, b, summary.outputs.get(name), rtol=rtol, atol=atol)
+        return b.astype(a.dtype)  # JAX has no 64-bit types unless it is told to
+    return b

@@ -53,6 +53,7 @@ def write(
     release(source)
     arguments: dict[str, Any] = {"rtol": rtol, "atol": atol, "seed": seed, "legal": io_name}
     arguments["shapes"] = options.shapes
+    arguments["what"] = "LiteRT" if suffix == ".tflite" else f"Keras with {keras.backend.backend()}"
 
     def compared(run: Callable[[Sequence[str]], Runner]) -> Verification:
         result = check(src, run, exported.summary, exported.batch, **arguments)
