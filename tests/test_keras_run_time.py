@@ -85,3 +85,110 @@ def test_the_largest_of_equal_zeros_and_of_what_is_no_number(tmp_path: Path) -> 
     assert not np.signbit(x[x == 0]).all()
     source = model(f"(float[n,h,w] x) => ({outputs}) {{ {nodes} }}")
     assert once_saved(source, {"x": x}, tmp_path / "m.keras") == []
+
+
+COORDINATES = {
+    "half_pixel",
+    "pytorch_half_pixel",
+    "half_pixel_symmetric",
+    "asymmetric",
+    "align_corners",
+    "tf_crop_and_resize",
+    "tf_half_pixel_for_nn",
+}
+NEAREST = ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]
+SCALES = np.array([1, 1, 1.6, 0.7, 2], np.float32)
+REGION = np.array([0, 0, 0.1, -0.2, 1, 1, 0.8, 1.3], np.float32)
+
+
+@pytest.mark.parametrize("coordinates", sorted(COORDINATES))
+def test_resize_by_scales_that_are_fed(coordinates: str, tmp_path: Path) -> None:
+    """Every mode, by scales and by sizes; smaller along one axis, larger along the other."""
+    modes = [f'mode = "nearest", nearest_mode = "{nearest}"' for nearest in NEAREST]
+    modes += ['mode = "linear"', 'mode = "cubic"', 'mode = "cubic", exclude_outside = 1']
+    modes += ['mode = "linear", antialias = 1', 'mode = "cubic", antialias = 1']
+    common = f'coordinate_transformation_mode = "{coordinates}", extrapolation_value = 7.5'
+    if coordinates == "tf_crop_and_resize":
+        modes = [mode for mode in modes if "antialias" not in mode]
+    nodes, outputs, roi = [], [], "r" if coordinates == "tf_crop_and_resize" else ""
+    for i, mode in enumerate(modes):
+        nodes += [f"a{i} = Resize <{mode}, {common}> (x, {roi}, s)"]
+        nodes += [f"b{i} = Resize <{mode}, {common}> (x, {roi}, , z)"]
+        outputs += [f"float[n,3,p{i},q{i}] a{i}, float[n,3,t{i},u{i}] b{i}"]
+    lines = "\n".join(nodes)
+    text = f"(float[n,3,h,w] x, float[8] r, float[4] s, int64[4] z) => ({', '.join(outputs)}) {{ {lines} }}"
+    feeds = {"x": floats(2, 3, 9, 10), "r": REGION, "s": np.array([1, 1, 0.59, 1.73], np.float32)}
+    feeds["z"] = np.array([2, 3, 5, 17])
+    assert once_saved(model(text, 19), feeds, tmp_path / "m.keras") == []
+
+
+def test_resize_of_some_axes_and_by_an_aspect_ratio(tmp_path: Path) -> None:
+    text = """(float[1,3,h,w] x, float[2] s, int64[2] z, float[4] r, float[1,3,k,l] like)
+        => (float[1,3,a,b] y, float[1,3,c,d] larger, float[1,3,e,f] smaller, float[1,3,i,j] region,
+            float[1,3,k,l] as) {
+        y = Resize <mode = "linear", axes = [3, -2]> (x, , s)
+        larger = Resize <axes = [2, 3], keep_aspect_ratio_policy = "not_smaller"> (x, , , z)
+        smaller = Resize <axes = [2, 3], keep_aspect_ratio_policy = "not_larger"> (x, , , z)
+        region = Resize <axes = [2, 3], coordinate_transformation_mode = "tf_crop_and_resize"> (x, r, , z)
+        sizes = Shape(like)
+        as = Resize <mode = "linear"> (x, , , sizes)
+    }"""
+    feeds = {"x": floats(1, 3, 9, 10), "s": np.array([1.6, 0.7], np.float32), "z": np.array([7, 17])}
+    feeds |= {"r": REGION[[2, 3, 6, 7]], "like": floats(1, 3, 4, 13)}
+    assert once_saved(model(text, 19), feeds, tmp_path / "m.keras", free=False) == []
+
+
+@pytest.mark.parametrize("spatial", [1, 3])
+def test_resize_of_signals_and_volumes_before_a_convolution(spatial: int, tmp_path: Path) -> None:
+    text = f"""(float[1,3,{free(spatial)}] x, float[{spatial + 2}] s, float[4,3,{listed(*[2] * spatial)}] w)
+        => (float[1,4,{free(spatial, "t")}] y) {{
+        a = Resize <mode = "linear"> (x, , s)
+        y = Conv(a, w)
+    }}"""
+    feeds = {"x": floats(1, 3, *SIZES[spatial]), "s": SCALES[: spatial + 2]}
+    source = model(text, 19, w=floats(4, 3, *[2] * spatial))
+    assert once_saved(source, feeds, tmp_path / "m.keras") == []
+
+
+@pytest.mark.parametrize("operator", ["Upsample", "Resize"])
+def test_the_first_forms(operator: str, tmp_path: Path) -> None:
+    """By scales that are fed or constant; a shrinking Resize of opset 10 rounds up."""
+    text = f"""(float[1,3,9,10] x, float[4] s)
+        => (float[1,3,h,w] y, float[1,3,i,j] z, float[1,3,k,l] v) {{
+        y = {operator} <mode = "nearest"> (x, s)
+        z = {operator} <mode = "linear"> (x, s)
+        v = {operator} <mode = "nearest"> (x, c)
+    }}"""
+    scales = np.array([1, 1, 2.3, 1.5 if operator == "Upsample" else 0.6], np.float32)
+    source = model(text, 9 if operator == "Upsample" else 10, c=scales)
+    assert once_saved(source, {"x": floats(1, 3, 9, 10), "s": scales}, tmp_path / "m.keras") == []
+
+
+@pytest.mark.parametrize("coordinates", ["half_pixel", "tf_half_pixel_for_nn"])
+def test_resize_of_elements_next_to_a_tie(coordinates: str, tmp_path: Path) -> None:
+    """What is off the middle by less than a millionth is a tie to onnxruntime."""
+    scales = np.array([1, 1, 0.3, 0.6], np.float32)
+    nodes, outputs = [], []
+    for i, nearest in enumerate(NEAREST):
+        mode = f'nearest_mode = "{nearest}", coordinate_transformation_mode = "{coordinates}"'
+        nodes += [f"a{i} = Resize <{mode}> (x, , s)", f"b{i} = Resize <{mode}> (x, , c)"]
+        outputs += [f"float[1,1,p{i},q{i}] a{i}, float[1,1,t{i},u{i}] b{i}"]
+    lines = "\n".join(nodes)
+    source = model(f"(float[1,1,40,40] x, float[4] s) => ({', '.join(outputs)}) {{ {lines} }}", 19, c=scales)
+    assert once_saved(source, {"x": floats(1, 1, 40, 40), "s": scales}, tmp_path / "m.keras") == []
+
+
+def test_a_resize_that_changes_no_size_is_a_copy(tmp_path: Path) -> None:
+    text = """(float[1,1,9,10] x, float[8] r) => (float[1,1,9,10] a, float[1,1,9,10] b, float[1,1,9,20] c) {
+        a = Resize <mode = "linear", coordinate_transformation_mode = "asymmetric"> (x, , almost)
+        b = Resize <mode = "linear", coordinate_transformation_mode = "tf_crop_and_resize"> (x, r, , sizes)
+        c = Resize <mode = "linear", coordinate_transformation_mode = "asymmetric"> (x, , wider)
+    }"""
+    constants = {
+        "almost": np.array([1, 1, 1.05, 1], np.float32),
+        "wider": np.array([1, 1, 1.05, 2], np.float32),
+        "sizes": np.array([1, 1, 9, 10]),
+    }
+    region = np.array([0, 0, 0.2, 0.1, 1, 1, 0.8, 0.9], np.float32)
+    feeds = {"x": floats(1, 1, 9, 10), "r": region}
+    assert once_saved(model(text, 19, **constants), feeds, tmp_path / "m.keras") == []

@@ -10,6 +10,7 @@ from keras import layers, ops
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call, is_float
 from onnx_nhwc.keras.determined import result
+from onnx_nhwc.keras.resize_at_run_time import RunTimeAxis, number, resized
 from onnx_nhwc.keras.taps import Axis, Mode, taps
 from onnx_nhwc.keras.values import UnsupportedError
 from onnx_nhwc.passes.layout import Dim
@@ -24,6 +25,8 @@ def resize(call: Call) -> Any:
     x = call.tensor(0)
     mode = _mode(call)
     scales, targets = _wanted(call)
+    if _unchanged(x.shape, scales, targets):
+        return x
     factors = _factors(call, scales, targets)
     if factors is not None:
         fast = _layer(call, x, mode, factors)
@@ -34,25 +37,46 @@ def resize(call: Call) -> Any:
     y = x if is_float(dtype) or mode.kind == "nearest" else ops.cast(x, "float32")
     for axis, size in enumerate(x.shape):
         scale, target = scales[axis], targets[axis]
-        if scale == 1.0 and target in (None, call.dims(0)[axis]) and roi is None:
+        bounds = (0.0, 1.0) if roi is None else roi[axis]
+        unmoved = all(isinstance(v, float) for v in bounds) and (roi is None or tuple(bounds) == (0.0, 1.0))
+        if _is(scale, 1.0) and target in (None, call.dims(0)[axis]) and unmoved:
             continue
-        if size is None and target is None and scale is not None and scale == int(scale):
+        if size is None and target is None and isinstance(scale, float) and scale == int(scale):
             target = call.dims(0)[axis] * Dim(int(scale))
-        if size is None or (target is not None and not target.static):
-            y = _at_run_time(call, y, axis, mode, target, scale)
+        computed = [v for v in (scale, *bounds) if v is not None and not isinstance(v, float)]
+        if size is None or computed or (target is not None and not target.static):
+            y = _at_run_time(call, y, axis, mode, target, scale, bounds)
             continue
-        whole = target.number if target is not None else int(np.floor(size * (scale or 1.0)))
+        whole = target.number if target is not None else int(np.float32(size) * np.float32(scale or 1.0))
         if scale is None:
             scale = whole / size
-        bounds = (0.0, 1.0) if roi is None else roi[axis]
         y = _tapped(y, axis, Axis(size, whole, scale, *bounds), mode)
     return y
+
+
+def _unchanged(shape: tuple[int | None, ...], scales: list[Any], targets: list[Dim | None]) -> bool:
+    """Is no size changed?  onnxruntime copies then, whatever the scales and the region are."""
+
+    def kept(size: int | None, scale: Any, target: Dim | None) -> bool:
+        if _is(scale, 1.0) and target is None:
+            return True
+        if size is None or (target is None and not isinstance(scale, float)):
+            return False
+        return (
+            target == Dim(size) if target is not None else int(np.float32(size) * np.float32(scale)) == size
+        )
+
+    return all(kept(*axis) for axis in zip(shape, scales, targets, strict=True))
+
+
+def _is(value: Any, wanted: float) -> bool:
+    return isinstance(value, float) and value == wanted
 
 
 def _mode(call: Call) -> Mode:
     a = call.attribute
     if call.op_type == "Upsample" or call.opset < 11:
-        return Mode(a("mode", "nearest"), "asymmetric", "floor")
+        return Mode(a("mode", "nearest"), "asymmetric", "simple" if call.op_type == "Resize" else "floor")
     return Mode(
         a("mode", "nearest"),
         a("coordinate_transformation_mode", "half_pixel"),
@@ -64,12 +88,12 @@ def _mode(call: Call) -> Mode:
     )
 
 
-def _wanted(call: Call) -> tuple[list[float | None], list[Dim | None]]:
-    """Scale and size of every axis, whichever are stated."""
+def _wanted(call: Call) -> tuple[list[Any], list[Dim | None]]:
+    """Scale and size of every axis, whichever are stated; a scale may be a scalar that is computed."""
     rank = call.rank(0)
     axes = call.attribute("axes")
     axes = list(range(rank)) if axes is None else [axis % rank for axis in axes]
-    scales: list[float | None] = [1.0] * rank
+    scales: list[Any] = [1.0] * rank
     targets: list[Dim | None] = [None] * rank
     old = call.op_type == "Upsample" or call.opset < 11
     index = 1 if old else 2
@@ -77,7 +101,7 @@ def _wanted(call: Call) -> tuple[list[float | None], list[Dim | None]]:
     if stated is not None and call.on_images:  # an attribute counts channels first, also in a function
         stated = call.images.join(stated[0], stated[1], stated[2:])
     if stated is None and call.has(index) and not (call.has(3) and _empty(call, index)):
-        stated = [float(v) for v in call.array(index, "scales").reshape(-1)]
+        return _scaled(call, index, axes, scales), _declared(call, axes)
     if stated:
         for axis, scale in zip(axes, stated, strict=True):
             scales[axis] = float(scale)
@@ -92,10 +116,43 @@ def _wanted(call: Call) -> tuple[list[float | None], list[Dim | None]]:
     if policy != "stretch":
         sizes = _kept_aspect(call, axes, sizes, policy, scales)
     for axis, size in zip(axes, sizes, strict=True):
+        if _stays(call, axis):
+            continue
         targets[axis] = size
         if policy == "stretch":
             scales[axis] = 1.0 if size == own[axis] else None
     return scales, targets
+
+
+def _scaled(call: Call, index: int, axes: list[int], scales: list[Any]) -> list[Any]:
+    """The scales of an input, known now or computed."""
+    known = call.constant(index)
+    if known is not None:
+        for axis, scale in zip(axes, known.array.reshape(-1), strict=True):
+            scales[axis] = float(scale)
+        return scales
+    if call.has(3) or call.shape(index) != (len(axes),):
+        raise UnsupportedError("how many scales it has is known at run time only")
+    for i, axis in enumerate(axes):
+        if not _stays(call, axis):
+            scales[axis] = ops.cast(call.tensor(index)[i], "float32")
+    return scales
+
+
+def _stays(call: Call, axis: int) -> bool:
+    """Is this the batch or the channels, of which a Resize of images speaks as well?"""
+    return call.on_images and axis not in call.images.axes
+
+
+def _declared(call: Call, axes: list[int]) -> list[Dim | None]:
+    """The sizes that the result of computed scales is declared to have."""
+    found: list[Dim | None] = [None] * call.rank(0)
+    index = 1 if call.op_type == "Upsample" or call.opset < 11 else 2
+    after = call.exporter.shapes.shape(call.node.outputs[0])
+    if call.constant(index) is None and after is not None:
+        for axis in axes:
+            found[axis] = after[axis] if after[axis].static and not _stays(call, axis) else None
+    return found
 
 
 def _empty(call: Call, index: int) -> bool:
@@ -104,32 +161,45 @@ def _empty(call: Call, index: int) -> bool:
 
 
 def _kept_aspect(
-    call: Call, axes: list[int], sizes: tuple[Dim, ...], policy: str, scales: list[float | None]
+    call: Call, axes: list[int], sizes: tuple[Dim, ...], policy: str, scales: list[Any]
 ) -> tuple[Dim, ...]:
-    if not all(size.static for size in sizes):
-        raise UnsupportedError("it keeps the aspect ratio of sizes that are computed at run time")
-    own = call.static(0)
-    ratios = [size.number / own[axis] for axis, size in zip(axes, sizes, strict=True)]
-    ratio = min(ratios) if policy == "not_larger" else max(ratios)
+    """Sizes of one scale for all axes: the smallest, or the largest, that those that are stated ask for."""
+    own = [call.dims(0)[axis] for axis in axes]
+    smallest = policy == "not_larger"
+    if all(dim.static for dim in (*own, *sizes)):
+        ratios = [size.number / dim.number for dim, size in zip(own, sizes, strict=True)]
+        ratio = min(ratios) if smallest else max(ratios)
+        scales[:] = [ratio if axis in axes else scale for axis, scale in enumerate(scales)]
+        return tuple(Dim(int(np.floor(ratio * dim.number + 0.5))) for dim in own)
+    length = call.exporter.sizes.length
+    before, after = ([number(length(dim)) for dim in dims] for dims in (own, sizes))
+    found = [ops.divide(b, a) for a, b in zip(before, after, strict=True)]
+    common = found[0]
+    for other in found[1:]:
+        common = (ops.minimum if smallest else ops.maximum)(common, other)
     for axis in axes:
-        scales[axis] = ratio
-    return tuple(Dim(int(np.floor(ratio * own[axis] + 0.5))) for axis in axes)
+        scales[axis] = common
+    rounded = [ops.floor(plus(ops.multiply(common, size), 0.5)) for size in before]
+    return tuple(call.exporter.sizes.name(ops.cast(size, "int32")) for size in rounded)
 
 
-def _roi(call: Call) -> list[tuple[float, float]] | None:
+def _roi(call: Call) -> list[tuple[Any, Any]] | None:
+    """Where the region of each axis starts and ends."""
     if call.attribute("coordinate_transformation_mode", "") != "tf_crop_and_resize":
         return None
-    flat = [float(v) for v in call.array(1, "roi").reshape(-1)]
     rank = call.rank(0)
     axes = call.attribute("axes")
     axes = list(range(rank)) if axes is None else [axis % rank for axis in axes]
-    bounds = [(0.0, 1.0)] * rank
+    bounds: list[tuple[Any, Any]] = [(0.0, 1.0)] * rank
+    known = call.constant(1)
+    flat = ops.cast(call.tensor(1), "float32") if known is None else known.array.reshape(-1).tolist()
     for i, axis in enumerate(axes):
-        bounds[axis] = (flat[i], flat[i + len(axes)])
+        if known is not None or not _stays(call, axis):
+            bounds[axis] = (flat[i], flat[i + len(axes)])
     return bounds
 
 
-def _factors(call: Call, scales: list[float | None], targets: list[Dim | None]) -> list[int] | None:
+def _factors(call: Call, scales: list[Any], targets: list[Dim | None]) -> list[int] | None:
     """Whole factors of the spatial axes, if nothing else is resized."""
     if not call.on_images:
         return None
@@ -139,7 +209,7 @@ def _factors(call: Call, scales: list[float | None], targets: list[Dim | None]) 
         if target is not None:
             exact = target.over(own) if own.number else None
             factor = float(exact.number) if exact is not None and exact.static else None
-        if factor is None or factor < 1 or factor != int(factor):
+        if not isinstance(factor, float) or factor < 1 or factor != int(factor):
             return None
         factors.append(int(factor))
     images = call.images
@@ -191,68 +261,17 @@ def _tapped(x: Any, axis: int, target: Axis, mode: Mode) -> Any:
     return total
 
 
-def _at_run_time(call: Call, x: Any, axis: int, mode: Mode, target: Dim | None, scale: float | None) -> Any:
-    """Resize one axis whose sizes are known at run time only."""
+def _at_run_time(
+    call: Call, x: Any, axis: int, mode: Mode, target: Dim | None, scale: Any, bounds: tuple[Any, Any]
+) -> Any:
+    """Resize one axis of which something is known at run time only."""
     sizes = call.exporter.sizes
-    size = sizes.length(call.dims(0)[axis])
+    size = number(sizes.length(call.dims(0)[axis]))
     if target is None:
-        scaled = ops.floor(ops.multiply(ops.cast(size, "float32"), scale))
-        target = sizes.name(ops.cast(scaled, "int32"))
-    last = ops.cast(ops.subtract(size, 1), "float32")
-    x_new = ops.cast(sizes.range(target), "float32")
-    old, new = (ops.cast(v, "float32") for v in (size, sizes.length(target)))
-    ratio = ops.divide(new, old)
-    by = ratio if scale is None else scale
-    if mode.coordinates in ("half_pixel", "pytorch_half_pixel"):
-        place = ops.subtract(ops.divide(plus(x_new, 0.5), by), 0.5)
-    elif mode.coordinates == "half_pixel_symmetric":
-        offset = ops.multiply(ops.subtract(1.0, ops.divide(ratio, by)), ops.divide(old, 2.0))
-        place = plus(offset, ops.subtract(ops.divide(plus(x_new, 0.5), by), 0.5))
-    elif mode.coordinates == "asymmetric":
-        place = ops.divide(x_new, by)
-    elif mode.coordinates == "align_corners":
-        steps = ops.maximum(ops.subtract(new, 1.0), 1.0)
-        place = ops.divide(ops.multiply(x_new, last), steps)
-    else:
-        raise UnsupportedError(f"sizes are unknown, and its coordinates are '{mode.coordinates}'")
-    if mode.kind == "nearest":
-        rounded = {
-            "round_prefer_floor": lambda: ops.ceil(ops.subtract(place, 0.5)),
-            "round_prefer_ceil": lambda: ops.floor(plus(place, 0.5)),
-            "floor": lambda: ops.floor(place),
-            "ceil": lambda: ops.ceil(place),
-        }[mode.rounding]()
-        rounded = ops.minimum(ops.maximum(rounded, 0.0), last)
-        return ops.take(x, ops.cast(rounded, "int32"), axis=axis)
-    if mode.kind == "cubic" and not mode.antialias and not mode.exclude_outside:
-        return _cubic_at_run_time(x, axis, place, last, mode.cubic)
-    if mode.kind != "linear" or mode.antialias:
-        raise UnsupportedError(f"sizes are unknown, and its mode is '{mode.kind}'")
-    place = ops.minimum(ops.maximum(place, 0.0), last)
-    low = ops.floor(place)
-    high = ops.minimum(plus(low, 1.0), last)
-    part = _along(ops.subtract(place, low), x, axis)
-    near, far = (ops.take(x, ops.cast(v, "int32"), axis=axis) for v in (low, high))
-    return plus(near, ops.multiply(ops.subtract(far, near), part))
-
-
-def _along(weights: Any, x: Any, axis: int) -> Any:
-    shape = tuple(-1 if i == axis else 1 for i in range(len(x.shape)))
-    return ops.cast(ops.reshape(weights, shape), x.dtype)
-
-
-def _cubic_at_run_time(x: Any, axis: int, place: Any, last: Any, a: float) -> Any:
-    low = ops.floor(place)
-    t = ops.subtract(place, low)
-    near, far = [a + 2, -(a + 3), 0.0, 1.0], [a, -5 * a, 8 * a, -4 * a]
-    total: Any = None
-    for k, coefficients in ((-1, far), (0, near), (1, near), (2, far)):
-        distance = ops.abs(ops.subtract(t, float(k)))
-        weight: Any = coefficients[0]
-        for coefficient in coefficients[1:]:
-            weight = plus(ops.multiply(distance, weight), coefficient)
-        picked = ops.minimum(ops.maximum(plus(low, float(k)), 0.0), last)
-        part = ops.take(x, ops.cast(picked, "int32"), axis=axis)
-        part = ops.multiply(part, _along(weight, x, axis))
-        total = part if total is None else plus(total, part)
-    return total
+        target = sizes.name(ops.cast(ops.floor(ops.multiply(size, scale)), "int32"))
+    new = number(sizes.length(target))
+    if scale is None:
+        scale = ops.divide(new, size)
+    places = sizes.range(target)
+    places = places.astype(np.float32) if target.static else ops.cast(places, "float32")
+    return resized(x, axis, RunTimeAxis(size, new, scale, places, *bounds), mode)

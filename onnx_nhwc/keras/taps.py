@@ -1,18 +1,21 @@
 """Where each element of a resized axis comes from: indices and weights of its taps.
 
 Formulas: the ONNX specification of Resize, computed in float32 as onnxruntime does, since the
-nearest element depends on the last bit.
+nearest element depends on the last bit; what is closer to the middle than ``TIE`` is a tie there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from onnx_nhwc.keras.values import Array, UnsupportedError
 
-__all__ = ["Axis", "taps"]
+__all__ = ["TIE", "Axis", "taps"]
+
+TIE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,10 @@ class Axis:
 
 @dataclass(frozen=True)
 class Mode:
-    """How elements are interpolated: the attributes of Resize."""
+    """How elements are interpolated: the attributes of Resize.
+
+    The rounding ``simple`` is that of opset 10 and before: up where the image shrinks, else down.
+    """
 
     kind: str = "nearest"
     coordinates: str = "half_pixel"
@@ -56,13 +62,13 @@ def original(axis: Axis, mode: str) -> Array:
         return (x + half) / scale
     if mode == "half_pixel_symmetric":
         adjustment = np.float32(axis.target) / (scale * np.float32(axis.size))
-        centre = np.float32(axis.size / 2)
-        return centre * (1 - adjustment) + (x + half) / scale - half
+        offset = np.float32(axis.size / 2) * (1 - adjustment)  # from here on float64, in onnxruntime too
+        return (offset + (x + 0.5).astype(np.float64) / np.float64(scale) - 0.5).astype(np.float32)
     if mode == "tf_crop_and_resize":
         last = np.float32(axis.size - 1)
         start, end = np.float32(axis.start), np.float32(axis.end)
         if axis.target > 1:
-            return start * last + x * ((end - start) * last) / np.float32(axis.target - 1)
+            return start * last + x * (end - start) * last / np.float32(axis.target - 1)
         return half * (start + end) * last + 0 * x
     if mode in ("half_pixel", "pytorch_half_pixel"):
         return (x + half) / scale - half
@@ -76,7 +82,7 @@ def taps(axis: Axis, mode: Mode) -> tuple[Array, Array | None, Array | None]:
     if mode.coordinates == "tf_crop_and_resize":
         outside = (x < 0) | (x > axis.size - 1)
     if mode.kind == "nearest":
-        return _nearest(x, mode.rounding, axis.size)[None], None, outside
+        return _nearest(x, mode.rounding, axis)[None], None, outside
     if mode.antialias and axis.scale < 1:
         return (*_antialiased(x, axis, mode), outside)
     if mode.kind == "linear":
@@ -84,15 +90,17 @@ def taps(axis: Axis, mode: Mode) -> tuple[Array, Array | None, Array | None]:
     return (*_cubic(x, axis.size, mode), outside)
 
 
-def _nearest(x: Array, rounding: str, size: int) -> Array:
-    half = np.float32(0.5)
-    rounded = {
-        "round_prefer_floor": lambda: np.ceil(x - half),
-        "round_prefer_ceil": lambda: np.floor(x + half),
-        "floor": lambda: np.floor(x),
+def _nearest(x: Array, rounding: str, axis: Axis) -> Array:
+    low = np.floor(x)
+    beyond = x - low - np.float32(0.5)
+    roundings: dict[str, Callable[[], Array]] = {
+        "round_prefer_floor": lambda: low + (beyond >= TIE),
+        "round_prefer_ceil": lambda: low + (beyond > -TIE),
+        "floor": lambda: low,
         "ceil": lambda: np.ceil(x),
-    }[rounding]()
-    places: Array = np.clip(rounded, 0, size - 1).astype(np.int32)
+        "simple": lambda: np.ceil(x) if axis.scale < 1 else low,
+    }
+    places: Array = np.clip(roundings[rounding](), 0, axis.size - 1).astype(np.int32)
     return places
 
 
