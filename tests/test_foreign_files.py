@@ -108,6 +108,7 @@ def test_a_foreign_file_converts(name: str, dialect: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - NO_KERAS))
 @pytest.mark.filterwarnings("ignore::onnx_nhwc.LayoutWarning")
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # TensorFlow's
 def test_a_foreign_file_becomes_a_keras_model(name: str, tmp_path: Path) -> None:
     """The command compares with the source itself; what is written has to load."""
     import keras
