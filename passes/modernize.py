@@ -50,7 +50,7 @@ def modernize(model: ir.Model) -> None:
             graph.opset_imports[domain] = OLDEST
         model.opset_imports[domain] = OLDEST
         warn(f"the model is raised from opset {opset} to opset {OLDEST}", SourceWarning)
-    edits, sizes = g.Edits(model), _Sizes()
+    edits, sizes = g.Edits(model), Sizes()
     for graph in model.graphs():
         for node in graph:
             if node.domain in g.STANDARD:
@@ -66,7 +66,7 @@ def _raise(old: Old, opset: int) -> None:
 
 
 @dataclass
-class _Sizes:
+class Sizes:
     """Sizes of values as far as they are declared, or follow from what computes them."""
 
     found: dict[ir.Value, Shape | None] = field(default_factory=dict)
@@ -101,18 +101,26 @@ class Old:
 
     node: ir.Node
     edits: g.Edits
-    sizes: _Sizes
+    sizes: Sizes
 
     def rank(self, index: int) -> int:
         """The rank of an input; raises :class:`ConversionError` where nothing tells it."""
-        value = g.input_at(self.node, index)
-        shape = self.sizes.of(value)
-        if shape is None:
+        found = self.known_rank(index)
+        if found is None:
+            value = g.input_at(self.node, index)
             name = value.name if value is not None else index
             raise self.refused(
                 f"the rank of its input '{name}' is unknown", "Give the model's input shapes: --shape"
             )
-        return len(shape)
+        return found
+
+    def known_rank(self, index: int) -> int | None:
+        """The rank of an input, where something tells it."""
+        shape = self.sizes.of(g.input_at(self.node, index))
+        return None if shape is None else len(shape)
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        return g.attribute(self.node, name, default)
 
     def refused(self, reason: str, remedy: str) -> ConversionError:
         return ConversionError(reason, remedy, g.describe(self.node))

@@ -8,12 +8,13 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, LiftConstantsToInitializersPass
 
 from . import graph as g
+from .contributed import spell_out
 from .errors import ConversionError
 from .modernize import modernize
 
 
 def normalize(model: ir.Model) -> None:
-    """Inline functions, lift constants, drop initializers from the inputs, raise old opsets."""
+    """Inline functions, lift constants, hide initializers, raise old opsets, write fusions out."""
     tidy(model)
     if model.functions:
         InlinePass()(model)
@@ -22,6 +23,7 @@ def normalize(model: ir.Model) -> None:
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     hide_initializers(model)
     modernize(model)
+    spell_out(model)
 
 
 def tidy(model: ir.Model) -> None:

@@ -194,7 +194,8 @@ def _barriers(flow: Flow) -> Iterator[Barrier]:
     for node in flow.nodes:
         row = rule_of(node)
         reason = flow.relation(node).barrier
-        if reason and (row is None or isinstance(row, SpatialRule) or "rank" in reason):
+        foreign = node.domain not in g.STANDARD
+        if reason and (row is None or isinstance(row, SpatialRule) or "rank" in reason or foreign):
             yield Barrier(g.describe(node), node.op_type, node.domain, reason)
 
 

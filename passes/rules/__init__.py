@@ -13,7 +13,7 @@ from typing import Protocol
 
 from .. import graph as g
 from . import axes, contraction, normalization, shaping, sizes, views
-from .contrib import CONTRIB
+from .contrib import BLOCKED, BLOCKS, CONTRIB, UNLISTED
 from .contrib import DOMAIN as MICROSOFT
 from .elementwise import dropout, elementwise, like, on_first
 from .recurrent import recurrent
@@ -227,7 +227,9 @@ class Operator(Protocol):
 def rule_of(node: Operator) -> Rule | None:
     """The row of a node's operator, of whatever domain it is."""
     if node.domain in g.STANDARD:
-        return RULES.get(node.op_type)
+        return RULES.get(node.op_type) or UNLISTED.get(node.op_type)
+    if node.domain == BLOCKS:
+        return BLOCKED
     return CONTRIB.get(node.op_type) if node.domain == MICROSOFT else None
 
 

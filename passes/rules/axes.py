@@ -38,12 +38,12 @@ def concat(site: Site) -> Relation:
     return Relation((letters,) * len(site.node.inputs), (letters,), whole=own, resized=own)
 
 
-def softmax(site: Site) -> Relation:
+def softmax(site: Site, opset: int | None = None, default: int = 1) -> Relation:
     """Since opset 13 along one axis; before, over all axes from ``axis`` on, which must stay the last."""
-    if site.opset >= 13:
+    if (opset or site.opset) >= 13:
         return all_alike(site, site.axis(-1))
     letters = tuple(range(site.rank))
-    axis = site.axis(1)
+    axis = site.axis(default)
     return Relation(
         site.ports(letters),
         (letters,),
@@ -62,11 +62,11 @@ def trailing(letters: frozenset[int]) -> Callable[[Arrangement], bool]:
     return holds
 
 
-def move_softmax(move: Move) -> None:
-    if move.site.opset >= 13:
+def move_softmax(move: Move, opset: int | None = None, default: int = 1) -> None:
+    if (opset or move.site.opset) >= 13:
         move_axis(move)
         return
-    axis = move.site.axis(1)
+    axis = move.site.axis(default)
     g.set_attribute(move.node, "axis", min(move.x.axis(a) for a in range(axis, move.site.rank)))
 
 
@@ -207,7 +207,8 @@ def quantize(site: Site) -> Relation:
     letters = tuple(range(site.rank))
     scale_rank = len(site.shape(1))
     one = site.shape(1) == (ONE,) and not site.attribute("block_size", 0)  # of the tensor, as a scalar
-    if scale_rank == 0 or one or (scale_rank == 1 and site.opset < 13):
+    by_axis = site.opset >= 13 or site.node.domain not in g.STANDARD
+    if scale_rank == 0 or one or (scale_rank == 1 and not by_axis):
         return Relation(site.ports(letters), (letters,))
     axis = site.axis(1)
     own = frozenset({axis})

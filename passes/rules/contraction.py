@@ -84,16 +84,25 @@ def integer_matmul(site: Site, right_at: int, vectors: Sequence[int]) -> Relatio
     return Relation(tuple(ports), (y,), broadcast=_batch(a, b, y), allows=_ends_with(tail))
 
 
-def gemm(site: Site) -> Relation:
-    """``m k, k n, m n -> m n``, the first two possibly transposed."""
+def gemm(site: Site, right_at: int = 1, added_at: int = 2, vectors: Sequence[int] = ()) -> Relation:
+    """``m k, k n, m n -> m n``, the first two possibly transposed.
+
+    ``vectors`` are scales and zero points: of the right operand, or of each column of it.
+    """
     k_m, n_k = site.attribute("transA", 0), site.attribute("transB", 0)
     if k_m and n_k:
         return barrier(site.node, "it reads both operands transposed")
     order = "kmn" if k_m else "mnk" if n_k else "mkn"
     m, k, n = (order.index(name) for name in "mkn")
-    c = (m, n)[2 - len(site.shape(2)) :] if site.has(2) else None
+    ports: list[Letters | None] = [None] * len(site.node.inputs)
+    ports[0], ports[right_at] = (k, m) if k_m else (m, k), (n, k) if n_k else (k, n)
+    if site.has(added_at):
+        ports[added_at] = (m, n)[2 - len(site.shape(added_at)) :]
+    for index in vectors:
+        if site.has(index) and len(site.shape(index)) == 1 and site.shape(index) != (ONE,):
+            ports[index] = (n,)
     return Relation(
-        site.ports((k, m) if k_m else (m, k), (n, k) if n_k else (k, n), c),
+        tuple(ports),
         ((m, n),),
         allows=_ends_with(range(3)),
     )

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from .. import graph as g
+from ..layout import UNKNOWN, Shape
+from . import axes, contraction, normalization, shaping
 from .elementwise import unary
-from .relation import Arrangement, Move, Relation, Rule, Site
+from .relation import Arrangement, Move, Relation, Rule, Site, barrier
 
 DOMAIN = "com.microsoft"
+BLOCKS = "com.microsoft.nchwc"
 
 
 def pair(site: Site) -> Relation:
     """QLinearAdd, QLinearMul: the first and the fourth input, each before its scale and zero point."""
-    shapes = {index: site.shape(index) for index in (0, 3)}
+    return among(site, (0, 3))
+
+
+def among(site: Site, operands: tuple[int, ...]) -> Relation:
+    """Broadcasting among some of the inputs; the others are scalars."""
+    shapes = {index: site.shape(index) for index in operands}
     rank = max(map(len, shapes.values()))
     letters = tuple(range(rank))
     ports = [letters[rank - len(shapes[i]) :] if i in shapes else None for i in range(len(site.node.inputs))]
@@ -46,40 +52,132 @@ def move_concat(move: Move) -> None:
     g.set_attribute(move.node, "axis", move.y.axis(axis))
 
 
-def global_pool(site: Site) -> Relation:
-    """QLinearGlobalAveragePool: channels are the second axis, or the last where it says so."""
+def either(site: Site) -> Relation:
+    """QLinearAveragePool and its like: channels are the second axis, or the last where an attribute says so.
+
+    In the source's order letters ascend; the batch is 0, and the channels are where they are.
+    """
     letters = tuple(range(site.rank))
     channels = _channels(site)
-    image = frozenset(a for a in letters[1:] if a != channels)
-    return Relation(
-        site.ports(letters),
-        (letters,),
-        whole=frozenset(letters),
-        resized=image,
-        allows=_channels_first_or_last(channels),
-    )
+    image = tuple(a for a in letters[1:] if a != channels)
+
+    def holds(order: Arrangement) -> bool:
+        found = [part.letter for part in order]
+        return found in ([0, channels, *image], [0, *image, channels])
+
+    whole = frozenset(letters)
+    return Relation(site.ports(letters), (letters,), whole=whole, resized=frozenset(image), allows=holds)
 
 
 def _channels(site: Site) -> int:
     return site.rank - 1 if site.attribute("channels_last", 0) else 1
 
 
-def _channels_first_or_last(channels: int) -> Callable[[Arrangement], bool]:
-    def holds(order: Arrangement) -> bool:
-        return order[0].letter == 0 and channels in (order[1].letter, order[-1].letter)
-
-    return holds
-
-
-def move_global_pool(move: Move) -> None:
+def move_either(move: Move) -> None:
     place = move.x.axis(_channels(move.site))
     g.set_attribute(move.node, "channels_last", int(place == move.site.rank - 1))
 
 
+def softmax(site: Site) -> Relation:
+    """QLinearSoftmax: an attribute tells whose opset's Softmax it is."""
+    return axes.softmax(site, site.attribute("opset", 13), default=-1)
+
+
+def move_softmax(move: Move) -> None:
+    axes.move_softmax(move, move.site.attribute("opset", 13), default=-1)
+
+
+def chosen(site: Site) -> Relation:
+    """QLinearWhere: condition, and two operands, each before its scale and zero point."""
+    return among(site, (0, 1, 4))
+
+
+def rows(site: Site) -> Relation:
+    """MatMulNBits and its like: a matrix that is packed, so its rows and columns stay; the rows are free."""
+    letters = tuple(range(site.rank + 1))
+    return Relation(
+        site.ports(letters[:-1]),
+        ((*letters[:-2], letters[-1]),),
+        whole=frozenset(letters[-2:]),
+        allows=lambda order: [part.letter for part in order[-2:]] == list(letters[-2:]),
+    )
+
+
+class FixedRule(Rule):
+    """A row for an operator whose ports all keep the source's order."""
+
+
+def fixed(reason: str, *operators: str, ranked: bool = False) -> dict[str, Rule]:
+    """Rows for operators whose ports all keep the source's order; ``ranked``: the result has x's rank."""
+
+    def sizes(site: Site, index: int) -> Shape | None:
+        return (UNKNOWN,) * site.rank if ranked else None
+
+    return dict.fromkeys(operators, FixedRule(lambda site: barrier(site.node, reason), sizes=sizes))
+
+
 CONTRIB: dict[str, Rule] = {
     **dict.fromkeys(("QLinearAdd", "QLinearMul"), Rule(pair)),
-    **dict.fromkeys(("Gelu", "QuickGelu", "QLinearLeakyRelu", "QLinearSigmoid"), Rule(unary)),
+    **dict.fromkeys(
+        ("Gelu", "QuickGelu", "ScaledSiLU", "QLinearLeakyRelu", "QLinearSigmoid", "MurmurHash3"), Rule(unary)
+    ),
     **dict.fromkeys(("BiasGelu", "FastGelu"), Rule(with_last_axis)),
+    "QLinearWhere": Rule(chosen),
     "QLinearConcat": Rule(concat, move_concat),
-    "QLinearGlobalAveragePool": Rule(global_pool, move_global_pool),
+    "QLinearSoftmax": Rule(softmax, move_softmax),
+    "QLinearAveragePool": Rule(either, move_either),
+    "QLinearGlobalAveragePool": Rule(either, move_either),
+    "QuantizeLinear": Rule(axes.quantize, axes.move_quantize),
+    "DequantizeLinear": Rule(axes.quantize, axes.move_quantize),
+    "QGemm": Rule(lambda site: contraction.gemm(site, 3, 6, vectors=(4, 5))),
+    "MatMulInteger16": Rule(contraction.matmul, contraction.move_matmul),
+    "MatMulIntegerToFloat": Rule(lambda site: contraction.integer_matmul(site, 1, vectors=(3, 5, 6))),
+    "DynamicQuantizeMatMul": Rule(lambda site: contraction.integer_matmul(site, 1, vectors=(2, 3, 4))),
+    **dict.fromkeys(("MatMulNBits", "MatMulBnb4"), Rule(rows)),
+    "Inverse": Rule(shaping.last_two_fixed),
+    "Trilu": Rule(shaping.last_two_fixed),
+    **fixed(
+        "onnxruntime has it channels first only",
+        *("ConvTransposeWithDynamicPads", "CropAndResize", "FusedConv", "GridSample", "MaxpoolWithMask"),
+        "QLinearConv",
+        ranked=True,
+    ),
+    **fixed("onnxruntime has it channels last only", "NhwcMaxPool", "NhwcConv", "NhwcFusedConv", ranked=True),
+    **fixed(
+        "the rank of its operands is not known, or its activation is none of the standard's",
+        *("FusedMatMul", "TransposeMatMul", "FusedGemm"),
+    ),
+    **fixed(
+        "it speaks of batch, sequence and features, or of heads, by their places",
+        *("Attention", "BranchwiseRMSNorm", "CausalConvWithState", "DecoderMaskedMultiHeadAttention"),
+        *("DynamicQuantizeLSTM", "AttnLSTM", "EmbedLayerNormalization", "GatedAdd", "GatedDeltaNet"),
+        *("GatedRMSNorm", "GroupQueryAttention", "LinearAttention", "MultiHeadAttention", "QAttention"),
+        *("QEmbedLayerNormalization", "RotaryEmbedding", "SkipLayerNormalization", "SparseAttention"),
+        *("SkipSimplifiedLayerNormalization", "MoE", "QMoE", "BeamSearch", "GreedySearch", "Sampling"),
+        "WhisperBeamSearch",
+    ),
+    **fixed(
+        "its definition fixes the order of its axes",
+        *("BifurcationDetector", "CDist", "DynamicTimeWarping", "ExpandDims", "GatherBlockQuantized"),
+        "MatMulFpQ4",
+        *("GatherND", "NGramRepeatBlock", "Pad", "Range", "SparseToDenseMatMul", "Tokenizer"),
+        *("UnfoldTensor", "Unique", "WordConvEmbedding"),
+    ),
 }
+"""Operators of the domain com.microsoft, as far as ``contributed`` has not written them as the standard's."""
+
+UNLISTED: dict[str, Rule] = {
+    "DynamicSlice": Rule(shaping.slicing, shaping.move_slice),
+    "SimplifiedLayerNormalization": Rule(normalization.layer, normalization.move_layer),
+    **fixed("its definition fixes the order of its axes", "GRUUnit", "GivenTensorFill"),
+}
+"""Operators that onnxruntime has in the standard's domain, and the standard has not."""
+
+BLOCKED = Rule(
+    lambda site: barrier(
+        site.node,
+        "its data are in blocks of channels, as onnxruntime saves for one CPU: save the model at"
+        " ORT_ENABLE_EXTENDED, or convert the model that it was made from",
+    )
+)
+"""The domain com.microsoft.nchwc."""
