@@ -11,8 +11,12 @@ from keras import layers, ops
 
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call
+from onnx_nhwc.keras.determined import result
+from onnx_nhwc.keras.reshaping import reshape_to
 from onnx_nhwc.keras.sampling import read
 from onnx_nhwc.keras.values import Array, UnsupportedError
+from onnx_nhwc.passes.layout import Dim, product
+from onnx_nhwc.passes.symbols import expression, named
 
 __all__ = ["deform_conv", "max_unpool"]
 
@@ -99,26 +103,40 @@ def _matrix(kernel: Array, part: slice) -> Array:
 
 def max_unpool(call: Call) -> Any:
     """MaxUnpool: each element goes where its index says, which counts in the source's order (N,C,H,W)."""
-    x = call.tensor(0)
-    if None in x.shape[1:]:
-        raise UnsupportedError("it needs to know the image's size")
-    _, *sizes, channels = x.shape
+    x, sizes = call.tensor(0), call.exporter.sizes
+    batch, *_, channels = call.dims(0)
+    full = _unpooled(call)
+    lengths = [sizes.length(size) for size in (*full, channels)]
+    rest = ops.cast(call.tensor(1), "int32")
+    digits = []
+    for size in (*reversed(lengths[:-1]), lengths[-1]):
+        digits.append(ops.mod(rest, size))
+        rest = ops.floor_divide(rest, size)
+    place = rest
+    for size, digit in zip(lengths, (*reversed(digits[:-1]), digits[-1]), strict=True):
+        place = plus(ops.multiply(place, size), digit)
+    zero = ops.zeros_like(ops.reshape(x[:, *[0] * (len(full) + 1)], (-1, 1)))
+    row = ops.cast(sizes.zeros(product((*full, channels))), x.dtype)
+    empty = ops.reshape(plus(zero, ops.reshape(row, (1, -1))), (-1,))
+    flat = ops.scatter_update(empty, ops.reshape(place, (-1, 1)), ops.reshape(x, (-1,)))
+    if all(size.static for size in (*full, channels)):
+        return ops.reshape(flat, (-1, *lengths))
+    return reshape_to(call, flat, (product((batch, *full, channels)),), (batch, *full, channels))
+
+
+def _unpooled(call: Call) -> list[Dim]:
+    """The sizes of the image that MaxUnpool makes."""
+    if call.has(2):
+        declared = result(call)
+        found = call.exporter.sizes.integers(call.value(2)) if declared is None else map(Dim, declared)
+        _, *given, _ = found
+        return given
+    _, *sizes, _ = call.dims(0)
     kernel = call.attribute("kernel_shape")
     n = len(kernel)
     strides = call.attribute("strides") or [1] * n
     pads = call.attribute("pads") or [0] * (2 * n)
-    full = [(sizes[i] - 1) * strides[i] + kernel[i] - pads[i] - pads[i + n] for i in range(n)]
-    if call.has(2):
-        _, *full, _ = call.integers("output_shape", 2) or []
-    rest = ops.cast(call.tensor(1), "int32")
-    digits = []
-    for size in (*reversed(full), channels):
-        digits.append(ops.mod(rest, size))
-        rest = ops.floor_divide(rest, size)
-    place = rest
-    for size, digit in zip((*full, channels), (*reversed(digits[:-1]), digits[-1]), strict=True):
-        place = plus(ops.multiply(place, size), digit)
-    zero = ops.zeros_like(ops.reshape(x[:, *[0] * n, 0], (-1, 1)))
-    empty = ops.reshape(ops.repeat(zero, int(np.prod(full)) * channels, axis=1), (-1,))
-    flat = ops.scatter_update(empty, ops.reshape(place, (-1, 1)), ops.reshape(x, (-1,)))
-    return ops.reshape(flat, (-1, *full, channels))
+    return [
+        named((expression(size) - 1) * strides[i] + kernel[i] - pads[i] - pads[i + n])
+        for i, size in enumerate(sizes)
+    ]

@@ -352,34 +352,3 @@ def space_to_depth(call: Call) -> Any:
         order = np.arange(block * block * channels).reshape(block * block, channels).T.reshape(-1)
         x = ops.take(x, order.astype(np.int32), axis=images.channels)
     return x
-
-
-def col_to_image(call: Call) -> Any:
-    """Col2Im: every column is added where it came from, shifted copy by shifted copy."""
-    sizes, block = call.integers("image_shape", 1), call.integers("block_shape", 2)
-    assert sizes is not None
-    assert block is not None
-    n = len(sizes)
-    strides = call.attribute("strides") or [1] * n
-    dilations = call.attribute("dilations") or [1] * n
-    pads = call.attribute("pads") or [0] * (2 * n)
-    full = [s + pads[i] + pads[i + n] for i, s in enumerate(sizes)]
-    counts = [(full[i] - (block[i] - 1) * dilations[i] - 1) // strides[i] + 1 for i in range(n)]
-    x = call.tensor(0)
-    channels = x.shape[1] // int(np.prod(block))
-    # Each element of a column is a pixel of the padded image, or several are the same one.
-    places = np.zeros([*block, *counts], np.int32)
-    for axis in range(n):
-        steps = np.add.outer(np.arange(block[axis]) * dilations[axis],
-                             np.arange(counts[axis]) * strides[axis])  # fmt: skip
-        shape = [1] * (2 * n)
-        shape[axis], shape[n + axis] = steps.shape
-        places = places * full[axis] + steps.reshape(shape)
-    one_hot = np.zeros((places.size, int(np.prod(full))), np.float32)
-    one_hot[np.arange(places.size), places.reshape(-1)] = 1.0
-    inside = one_hot.reshape(-1, *full)[
-        (slice(None), *[slice(pads[i], pads[i] + sizes[i]) for i in range(n)])
-    ].reshape(places.size, -1)
-    flat = ops.reshape(x, (-1, channels, places.size))
-    image = ops.matmul(flat, inside.astype(x.dtype))
-    return ops.reshape(image, (-1, channels, *sizes))

@@ -8,6 +8,7 @@ from typing import Any
 from keras import layers, ops
 
 from onnx_nhwc.keras import (
+    columns,
     control,
     convolution,
     deformable,
@@ -156,7 +157,7 @@ OPERATORS: dict[str, Callable[[Call], Any]] = {
     "Unique": selection.unique,
     "ReverseSequence": indexing.reverse_sequence,
     "Det": indexing.det,
-    "Col2Im": shaping.col_to_image,
+    "Col2Im": columns.col_to_image,
     # Products.
     "MatMul": linear.matmul,
     "Gemm": linear.gemm,
