@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from onnx_nhwc.demands import Demands
 from onnx_nhwc.passes.errors import VerificationError
 
 __all__ = ["Input", "candidates"]
@@ -67,7 +68,9 @@ class Input:
         return not all(isinstance(size, int) for size in self.shape)
 
 
-def candidates(inputs: Sequence[Input], seed: int, given: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
+def candidates(
+    inputs: Sequence[Input], seed: int, given: Mapping[str, Array], demands: Demands | None = None
+) -> Iterator[dict[str, Array]]:
     """Yield sets of values for ``inputs``, no two alike in sizes and range.
 
     Floats are normally distributed, integers small and not negative (those of 8 bits without a
@@ -78,6 +81,7 @@ def candidates(inputs: Sequence[Input], seed: int, given: Mapping[str, Array]) -
         inputs: What the model declares.
         seed: Seed of the random numbers.
         given: Values that are used as they are.
+        demands: What the operators demand of what they read; it is satisfied.
 
     Raises:
         VerificationError: An input is of a type for which nothing can be made up.
@@ -98,7 +102,11 @@ def candidates(inputs: Sequence[Input], seed: int, given: Mapping[str, Array]) -
             key = (tuple(shapes.items()), limit if integers else 0)
             if key not in seen:
                 seen.add(key)
-                yield _values(inputs, shapes, limit, seed, given)
+                chosen = dict(given)
+                if demands is not None:
+                    types = {entry.name: _TYPES[entry.type] for entry in inputs if entry.name not in given}
+                    chosen |= demands.values(shapes, types, np.random.default_rng(seed), given)
+                yield _values(inputs, shapes, limit, seed, chosen)
 
 
 def _shapes(

@@ -15,10 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from onnx_nhwc.comparison import Comparison, compare
+from onnx_nhwc.demand_rows import ROWS
+from onnx_nhwc.demands import Demands
 from onnx_nhwc.feeds import Input, candidates
 from onnx_nhwc.judging import Judge
 from onnx_nhwc.passes.errors import ConversionError, VerificationError
-from onnx_nhwc.runtime import Model, Session, exposing, operators
+from onnx_nhwc.runtime import Model, Session, exposing, operators, structure
 
 __all__ = ["Verification", "verify"]
 
@@ -126,7 +128,7 @@ def verify(
     if any(entry.is_dynamic or not entry.shape for entry in declared):  # --shape may have fixed it
         other = Session(converted, "converted", optimized)
         declared = _with_known_sizes(session.inputs, other.inputs, other.layouts()["inputs"])
-    fed, expected = _first_run(session, declared, seed, dict(inputs or {}))
+    fed, expected = _first_run(session, declared, seed, dict(inputs or {}), Demands(structure(source), ROWS))
     names = session.outputs
     del session  # its weights are no longer needed
     other = other or Session(converted, "converted", optimized)
@@ -183,14 +185,14 @@ def _perm(layouts: Mapping[str, tuple[int, ...]], name: str, value: Array) -> tu
 
 
 def _first_run(
-    session: Session, inputs: Sequence[Input], seed: int, given: dict[str, Array]
+    session: Session, inputs: Sequence[Input], seed: int, given: dict[str, Array], demands: Demands
 ) -> tuple[dict[str, Array], list[Any]]:
     """Return inputs that the source accepts, and its outputs for them."""
     unknown = given.keys() - {entry.name for entry in inputs}
     if unknown:
         raise VerificationError(f"the model has no input '{min(unknown)}'")
     failure: ConversionError | None = None
-    for feeds in candidates(inputs, seed, given):
+    for feeds in candidates(inputs, seed, given, demands):
         try:
             return feeds, session.run(feeds)
         except VerificationError as error:
@@ -198,7 +200,10 @@ def _first_run(
     assert failure is not None
     dynamic = next((e for e in inputs if e.is_dynamic and e.name not in given), None)
     if dynamic is None:
-        raise failure
+        raise VerificationError(
+            f"the source itself does not run on the inputs that were made up for it: {failure.reason}",
+            "Use --no-verify, and compare on inputs of yours: onnx_nhwc.verify(source, result, inputs=...).",
+        ) from failure
     example = ",".join(str(s if isinstance(s, int) else "N") for s in dynamic.shape)
     raise VerificationError(
         f"none of the sizes tried for input '{dynamic.name}' runs: {failure.reason}",

@@ -9,13 +9,15 @@ from typing import Any
 import keras
 import numpy as np
 
+from onnx_nhwc.demand_rows import ROWS
+from onnx_nhwc.demands import Demands
 from onnx_nhwc.feeds import Input, candidates
 from onnx_nhwc.judging import Judge
 from onnx_nhwc.keras.values import Array
 from onnx_nhwc.passes.batch import Freed
 from onnx_nhwc.passes.errors import VerificationError
 from onnx_nhwc.passes.summary import Summary
-from onnx_nhwc.runtime import Model, Session
+from onnx_nhwc.runtime import Model, Session, structure
 from onnx_nhwc.verification import Verification
 
 __all__ = ["Runner", "check", "runner"]
@@ -78,7 +80,7 @@ def check(
     session = Session(source, "source", False)
     declared = [_fixed(entry, (shapes or {}).get(entry.name)) for entry in session.inputs]
     count = _SAMPLES if batch.inputs else 1
-    samples, results = _reference(session, declared, seed, count, batch)
+    samples, results = _reference(session, declared, seed, count, batch, Demands(structure(source), ROWS))
     names = session.outputs
     del session
     fed = _together(samples, batch)
@@ -112,11 +114,11 @@ def _fixed(entry: Input, sizes: tuple[int | None, ...] | None) -> Input:
 
 
 def _reference(
-    session: Session, declared: list[Input], seed: int, count: int, batch: Freed
+    session: Session, declared: list[Input], seed: int, count: int, batch: Freed, demands: Demands
 ) -> tuple[list[Feeds], list[list[Any]]]:
     """Inputs that the source accepts, and its results for them, sample by sample."""
     failure: VerificationError | None = None
-    for index, feeds in enumerate(candidates(declared, seed, {})):
+    for index, feeds in enumerate(candidates(declared, seed, {}, demands)):
         try:
             first = session.run(feeds)
         except VerificationError as error:
@@ -124,7 +126,7 @@ def _reference(
             continue
         samples, results = [feeds], [first]
         for step in range(1, count):
-            (more,) = _take(candidates(declared, seed + step, {}), index)
+            (more,) = _take(candidates(declared, seed + step, {}, demands), index)
             # what has no batch, such as a kernel that is an input, is the same for all samples
             sample = {name: more[name] if name in batch.inputs else value for name, value in feeds.items()}
             samples.append(sample)
