@@ -44,11 +44,21 @@ def _counts(case: Any) -> bool:
     graph = case.model.graph
     if not all(v.type.HasField("tensor_type") for v in (*graph.input, *graph.output)):
         return False
+    if not _defined(case):
+        return False
     try:
         results = Session(case.model).run(_feeds(case))
     except Exception:  # onnxruntime's exceptions have no common base
         return False
     return all(_agrees(case, a, np.asarray(b)) for a, b in zip(results, _outputs(case), strict=True))
+
+
+def _defined(case: Any) -> bool:
+    """Is the result defined? Shifts by less than none, or by the width and more, differ from CPU to CPU."""
+    if [node.op_type for node in case.model.graph.node] != ["BitShift"]:
+        return True
+    amounts = [*_feeds(case).values()][1]
+    return bool((amounts.astype(np.int64) >= 0).all() and (amounts < 8 * amounts.itemsize).all())
 
 
 def _feeds(case: Any) -> dict[str, Any]:
