@@ -18,6 +18,7 @@ import keras
 
 import onnx_nhwc
 from onnx_nhwc.comparison import compare
+from onnx_nhwc.keras.running import runs_compiled_only
 
 Row = dict[str, Any]
 FIRST, LAST = "channels_first", "channels_last"
@@ -190,6 +191,8 @@ def run(model: Any, x: Any, order: str) -> Any:
     By ``predict``: called directly, Keras on TensorFlow adds a bias along the wrong axis if that has
     as many elements.
     """
+    if runs_compiled_only(model):
+        model.compile(jit_compile=True)
     return model.predict(x if order == LAST else np.moveaxis(x, -1, 1), verbose=0)
 
 

@@ -14,7 +14,7 @@ import onnx
 import onnx_ir as ir
 
 from onnx_nhwc import files
-from onnx_nhwc.extra import import_extra
+from onnx_nhwc.extra import import_extra, with_onednn
 from onnx_nhwc.formats import format_of
 from onnx_nhwc.passes.errors import UsageError
 from onnx_nhwc.passes.pipeline import Options, convert
@@ -194,11 +194,15 @@ def convert_file(
         if to != "channels-last" and target.name == "LiteRT":
             raise UsageError(f"'{dst}': LiteRT has channels-last operators only")
         clock.start("convert")
-        exported, result, size = import_extra("onnx_nhwc.keras.writing").write(
-            src, dst, options, verify=verify, rtol=rtol, atol=atol, seed=seed, progress=clock.start
-        )
-        seconds, summary, batch = clock.stop(), exported.summary, exported.batch.describe()
-        return Report(str(src), str(dst), to, dialect, summary, result, size, seconds, batch)
+        with with_onednn(to == "channels-first"):
+            written = import_extra("onnx_nhwc.keras.writing").write(
+                src, dst, options, verify=verify, rtol=rtol, atol=atol, seed=seed, progress=clock.start
+            )
+        seconds, exported = clock.stop(), written.exported
+        return Report(
+            str(src), str(dst), to, dialect, exported.summary, written.verification, written.size, seconds,
+            exported.batch.describe(), written.runs_on,
+        )  # fmt: skip
     writer = target.write
     assert reader is not None
     assert writer is not None
@@ -238,7 +242,9 @@ def _convert_via_onnx(src: Path, reader: Callable[[Path], ir.Model], dst: Path, 
     """Convert a file of another kind, which is read into an ONNX file first."""
     clock = _Clock(options["progress"])
     clock.start("read")
-    with tempfile.TemporaryDirectory(prefix="onnx-nhwc-") as folder:
+    # reading starts TensorFlow, which runs the result too
+    first = options["to"] == "channels-first" and format_of(dst, "write").keras
+    with with_onednn(first), tempfile.TemporaryDirectory(prefix="onnx-nhwc-") as folder:
         between = Path(folder, "source.onnx")
         with files.staged(between) as staged:
             staged.write(reader(src))

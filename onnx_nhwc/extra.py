@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
 from onnx_nhwc.passes.errors import UsageError
 
-__all__ = ["import_extra"]
+__all__ = ["ONEDNN", "import_extra", "with_onednn"]
+
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+"""What switches TensorFlow's oneDNN on or off, when TensorFlow is started."""
 
 
 def import_extra(name: str, subject: str = "") -> ModuleType:
@@ -34,6 +39,22 @@ def import_extra(name: str, subject: str = "") -> ModuleType:
             f"{subject}this needs '{missing}', which is not installed",
             'Install it with: pip install "onnx-nhwc[keras]"',
         ) from error
+
+
+@contextmanager
+def with_onednn(wanted: bool) -> Iterator[None]:
+    """Let a TensorFlow that is started now have oneDNN, unless the user has said whether it is to.
+
+    Without it, TensorFlow has no channels-first operators on CPUs. One that is running stays as it is.
+    """
+    if not wanted or ONEDNN in os.environ or "tensorflow" in sys.modules:
+        yield
+        return
+    os.environ[ONEDNN] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(ONEDNN, None)
 
 
 @contextmanager

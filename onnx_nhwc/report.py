@@ -35,6 +35,7 @@ class Report:
         bytes_written: The size of the destination, with external data.
         seconds: How long each phase took.
         batch: What became of a batch that the source fixes at 1; empty if there is none.
+        runs_on: What runs a channels-first Keras model; empty for what runs everywhere.
     """
 
     source: str
@@ -46,6 +47,7 @@ class Report:
     bytes_written: int
     seconds: dict[str, float]
     batch: str = ""
+    runs_on: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as data that JSON can hold."""
@@ -149,6 +151,8 @@ def _lines(report: Report, verbose: bool) -> Iterable[tuple[str, str]]:
         yield "", f"and {len(summary.barriers) - 5:,} more (-v lists them)"
     if report.batch:
         yield "batch", report.batch
+    if report.runs_on:
+        yield "runs on", report.runs_on
     yield from _verified(report.verification, verbose)
     yield "written", human_bytes(report.bytes_written)
     yield "time", _times(report.seconds, verbose)

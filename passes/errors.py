@@ -5,7 +5,21 @@ All of them derive from :class:`ConversionError`, so that callers need to catch 
 
 from __future__ import annotations
 
-__all__ = ["ConversionError", "FileError", "UsageError", "VerificationError"]
+import re
+
+__all__ = ["ConversionError", "FileError", "UsageError", "VerificationError", "in_one_line"]
+
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def in_one_line(text: str) -> str:
+    r"""Return a text without line breaks and without colours, which Keras's messages have.
+
+    >>> in_one_line("\x1b[1mno such\x1b[0m\n  operator")
+    'no such operator'
+    """
+    return " ".join(_COLOUR.sub("", text).split())
 
 
 class ConversionError(Exception):
@@ -31,12 +45,12 @@ class ConversionError(Exception):
         self.node = node
 
     def __str__(self) -> str:
-        text = " ".join(self.reason.split())
+        text = in_one_line(self.reason)
         if self.node:
             text = f"{self.node}: {text}"
         if self.remedy:
             end = "" if text.endswith((".", "?", "!")) else "."
-            text = f"{text}{end} {' '.join(self.remedy.split())}"
+            text = f"{text}{end} {in_one_line(self.remedy)}"
         return text
 
 

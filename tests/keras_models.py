@@ -34,6 +34,7 @@ with warnings.catch_warnings():
     from onnx_nhwc.keras.checking import runner
     from onnx_nhwc.keras.export import UnsupportedNodesError
     from onnx_nhwc.keras.names import io_name
+    from onnx_nhwc.keras.running import Executor, runs_channels_first, runs_compiled_only
 
 Feeds = dict[str, NDArray[Any]]
 SAMPLES = 3
@@ -54,7 +55,14 @@ def stored(result: Exported, feeds: Feeds) -> Feeds:
 
 
 def run(result: Exported, feeds: Feeds, names: list[str]) -> list[NDArray[Any]]:
-    return runner(result.model, [io_name(name) for name in names])(stored(result, feeds))
+    return runner(Executor(result.model), [io_name(name) for name in names])(stored(result, feeds))
+
+
+def computed(model: Any, *inputs: Any) -> list[NDArray[Any]]:
+    """What a model computes, on what this machine has for it."""
+    return [
+        np.asarray(y) for y in keras.tree.flatten(Executor(model)(inputs if len(inputs) > 1 else inputs[0]))
+    ]
 
 
 def differences(result: Exported, names: list[str], expected: Any, actual: Any) -> list[str]:
@@ -131,4 +139,12 @@ def transposes(model: Any) -> int:
     return sum(type(op).__name__ in ("Transpose", "Permute") for op in model.operations)
 
 
-__all__ = ["Exported", "UnsupportedNodesError", "keras", "lite"]
+__all__ = [
+    "Executor",
+    "Exported",
+    "UnsupportedNodesError",
+    "keras",
+    "lite",
+    "runs_channels_first",
+    "runs_compiled_only",
+]

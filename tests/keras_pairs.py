@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.keras_models import keras
+from tests.keras_models import Executor, keras, runs_compiled_only
 
 pytest.importorskip("tf2onnx")
 import onnx_nhwc
@@ -35,11 +35,9 @@ def run(model: Any, inputs: Sequence[Any]) -> list[Any]:
     import tensorflow as tf
 
     given = keras.tree.pack_sequence_as(model.input, list(inputs)) if len(model.inputs) > 1 else inputs[0]
+    graph = Executor(model) if runs_compiled_only(model) else tf.function(model, autograph=False)
     with quiet():
-        return [
-            np.asarray(y)
-            for y in keras.tree.flatten(tf.function(model, autograph=False)(given, training=False))
-        ]
+        return [np.asarray(y) for y in keras.tree.flatten(graph(given, training=False))]
 
 
 def turned(array: Any, to: str, spatial: int) -> Any:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
@@ -17,12 +17,29 @@ from onnx_nhwc.keras.api import Exported, export
 from onnx_nhwc.keras.checking import Runner, check, runner
 from onnx_nhwc.keras.lite import lite_runner, save_model, to_lite
 from onnx_nhwc.keras.names import io_name
+from onnx_nhwc.keras.running import WITH_ONEDNN, Executor, has_channels_first
 from onnx_nhwc.passes.errors import FileError, UsageError
 from onnx_nhwc.passes.pipeline import Options
 from onnx_nhwc.verification import Verification
 from onnx_nhwc.weights import release
 
-__all__ = ["check_destination", "write"]
+__all__ = ["Written", "check_destination", "write"]
+
+
+class Written(NamedTuple):
+    """What was written.
+
+    Attributes:
+        exported: The result.
+        verification: How it compares with the source; None if that was not asked for.
+        size: How many bytes were written.
+        runs_on: What runs it, where that is not every TensorFlow; else empty.
+    """
+
+    exported: Exported
+    verification: Verification | None
+    size: int
+    runs_on: str
 
 
 def write(
@@ -35,12 +52,8 @@ def write(
     atol: float | None = None,
     seed: int = 0,
     progress: Callable[[str], None] = lambda phase: None,
-) -> tuple[Exported, Verification | None, int]:
-    """Convert an ONNX file, compare the result with the source, and only then write it.
-
-    Returns:
-        The result, how it compares, and how many bytes were written.
-    """
+) -> Written:
+    """Convert an ONNX file, compare the result with the source, and only then write it."""
     check_destination(dst)
     suffix = dst.suffix.lower()
     if suffix != ".keras" and keras.backend.backend() != "tensorflow":
@@ -61,9 +74,10 @@ def write(
         return result
 
     found = None
+    executor = Executor(exported.model)
     if verify and suffix != ".tflite":
         progress("verify")
-        found = compared(lambda outputs: runner(exported.model, outputs))
+        found = compared(lambda outputs: runner(executor, outputs))
     progress("write")
     folder = Path(tempfile.mkdtemp(prefix=f".{dst.name}.", suffix=".tmp", dir=dst.parent))
     try:
@@ -78,7 +92,8 @@ def write(
         raise FileError(f"'{dst}' cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return exported, found, size
+    runs_on = executor.place or (WITH_ONEDNN if has_channels_first(exported.model) else "")
+    return Written(exported, found, size, runs_on)
 
 
 def check_destination(dst: Path) -> None:
