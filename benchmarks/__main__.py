@@ -17,7 +17,7 @@ from benchmarks.networks import PROMISED, all_networks, exported
 from benchmarks.tables import Results, markdown
 
 OUT = Path(__file__).resolve().parent / "results"
-PARTS = ("counts", "times", "conversion", "scaling", "memory", "keras", "applications")
+PARTS = ("counts", "times", "conversion", "scaling", "memory", "keras", "applications", "mutations")
 
 
 def main() -> int:
@@ -72,6 +72,11 @@ def main() -> int:
         from benchmarks.keras_applications import applications
 
         results["applications"] = applications(re.compile(options.only).search, _say)
+    if "mutations" in parts:
+        _say("mutations")
+        from benchmarks.mutations import mutations
+
+        results["mutations"] = mutations(re.compile(options.only).search, _say)
     path.write_text(json.dumps(results, indent=1) + "\n")
     text = markdown(results)
     path.with_suffix(".md").write_text(text)

@@ -28,7 +28,24 @@ def markdown(results: Results) -> str:
     if "applications" in results:
         table = _applications(results["applications"])
         parts += ["## The networks of keras.applications", APPLICATIONS, table]
+    if "mutations" in results:
+        parts += ["## Faults that the comparison sees", MUTATIONS, _mutations(results["mutations"])]
     return "\n\n".join(parts) + "\n"
+
+
+MUTATIONS = """Faults of a layout compiler, put one at a time into the converted networks of the catalogue, at
+most three of a kind each: a kernel with two axes swapped, a weight whose channels took each other's places,
+an axis or a permutation that is off by one, an input read with two axes swapped. Each is judged twice, with
+the tolerance for ONNX and with the wider one for Keras; it is caught if both refuse the result. What
+changes no output by a bit is no fault."""
+
+
+def _mutations(rows: list[Results]) -> str:
+    body = [
+        [row["kind"], row["networks"], row["faults"], row["caught"], row["without_effect"]] for row in rows
+    ]
+    head = ["fault", "networks", "put in", "caught", "without effect, not counted"]
+    return _table(head, [[str(cell) for cell in line] for line in body])
 
 
 COUNTS = """Deterministic: Transposes in the file, the megabytes that they move in one run, and nodes.
