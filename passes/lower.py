@@ -20,6 +20,7 @@ import onnx_ir as ir
 
 from . import graph as g
 from .layout import invert
+from .quantized import DEQUANTIZE, KERNEL, QUANTIZE, kernel_axis
 from .rules import RULES
 from .rules.recurrent import RecurrentRule
 from .rules.relation import Letters, Relation
@@ -29,7 +30,7 @@ VERSION = 1
 MIN_IR_VERSION = 8  # the first with model-local functions
 MAX_RECURRENT_INPUTS = 8
 NAME = re.compile(
-    r"(?P<op>[A-Za-z]+?)((?P<spatial>[123])D|BatchFirst)(_(?P<given>\d+))?(to(?P<outputs>\d))?(_by(?P<groups>\d+))?(?P<cubic>_cubic)?"
+    r"(?P<op>[A-Za-z]+?)((?P<spatial>[123])D|BatchFirst)(_(?P<given>\d+))?(to(?P<outputs>\d))?(_by(?P<groups>\d+))?(?P<cubic>_cubic)?(_q(?P<quantized>\d+))?"
 )
 
 
@@ -72,7 +73,14 @@ def define(name: str, opsets: dict[str, int]) -> ir.Function:
     else:
         raise ValueError(f"'{name}' is not a function of domain {DOMAIN}")
     given = [int(i) for i in match["given"] or usual_inputs(match["op"])]
-    body = _Body(match["op"], relation, vectors, opset, shielded=bool(match["cubic"]))
+    body = _Body(
+        match["op"],
+        relation,
+        vectors,
+        opset,
+        shielded=bool(match["cubic"]),
+        quantized=[int(i) for i in match["quantized"] or ""],
+    )
     if match["groups"]:
         return body.group_normalization(name, int(match["groups"]))
     return body.function(name, given, int(match["outputs"] or 1))
@@ -83,6 +91,7 @@ class _Body:
 
     ``vectors`` says how many entries per axis the inputs have that are such lists: 1, or 2 halves.
     ``shielded``: what changes nothing keeps the image's Transpose in front of the operator.
+    ``quantized``: inputs that are given as integers, with scales and zero points after all else.
     """
 
     def __init__(
@@ -92,6 +101,7 @@ class _Body:
         vectors: dict[int, int],
         opset: int,
         shielded: bool = False,
+        quantized: Sequence[int] = (),
     ) -> None:
         self.op_type = op_type
         self.relation = relation
@@ -99,6 +109,7 @@ class _Body:
         self.rank = len(relation.inputs[0] or ())
         self.opset = opset
         self.shielded = shielded
+        self.quantized = quantized
         self.nodes: list[ir.Node] = []
 
     def group_normalization(self, name: str, groups: int) -> ir.Function:
@@ -141,8 +152,14 @@ class _Body:
         ports = [p.name.lower() if p.name != "input" else "x" for p in schema.inputs]
         inputs = [ir.Value(name=ports[i]) for i in given]
         operands: list[ir.Value | None] = [None] * (max(given) + 1)
-        for index, value in zip(given, inputs, strict=True):
-            operands[index] = self._to_source(index, value)
+        parameters = {i: self._parameters(ports[i]) for i in self.quantized}
+        for index, value in reversed(list(zip(given, inputs, strict=True))):  # what comes last runs first
+            operands[index] = (
+                self._dequantized(index, value, parameters[index])
+                if index in parameters
+                else self._to_source(index, value)
+            )
+        inputs += [value for pair in parameters.values() for value in pair]
         if self.shielded and operands[0] is not None:
             flat = self._node("Flatten", [operands[0]], {}, "x_flat")
             shape = self._node("Shape", [operands[0]], {}, "x_shape")
@@ -162,6 +179,25 @@ class _Body:
         results = [self._to_native(i, value) for i, value in enumerate(node.outputs)]
         graph = ir.Graph(inputs, results, nodes=self.nodes, opset_imports={"": self.opset})
         return ir.Function(DOMAIN, name, graph=graph, attributes=declared)
+
+    def _parameters(self, port: str) -> list[ir.Value]:
+        return [ir.Value(name=f"{port}_{part}") for part in ("scale", "zero_point")]
+
+    def _dequantized(self, index: int, value: ir.Value, parameters: list[ir.Value]) -> ir.Value:
+        """Floats in the standard's order, of integers.
+
+        An image's Transpose is a unit, as in :mod:`passes.quantized`. A kernel is constant: its integers
+        are transposed before they are dequantised.
+        """
+        axis: dict[str, object] = {}
+        if index == KERNEL:
+            value = self._to_source(index, value)
+            axis = {"axis": kernel_axis(self.op_type)} if self.opset >= 13 else {}
+        else:
+            floats = self._node(DEQUANTIZE, [value, *parameters], {}, f"{value.name}_native")
+            moved = self._to_source(index, floats)
+            value = self._node(QUANTIZE, [moved, *parameters], {}, f"{value.name}_moved")
+        return self._node(DEQUANTIZE, [value, *parameters], axis, f"{value.name}_float")
 
     def _perm(self, letters: Letters) -> tuple[int, ...]:
         native = self.relation.native
@@ -196,7 +232,7 @@ class _Body:
         return self._node("Transpose", [value], {"perm": list(self._perm(letters))}, f"y{index}")
 
     def _node(
-        self, op_type: str, inputs: Sequence[ir.Value], attributes: dict[str, object], name: str
+        self, op_type: str, inputs: Sequence[ir.Value | None], attributes: dict[str, object], name: str
     ) -> ir.Value:
         node = ir.node(op_type, inputs, attributes, num_outputs=1)  # type: ignore[arg-type]
         node.outputs[0].name = name

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from . import graph as g
+from . import quantized
 from .assign import Assignment, Target, assign, weight
 from .errors import UsageError
 from .explain import Explainer
@@ -69,6 +70,7 @@ def convert(model: ir.Model, options: Options = Options(), progress: Progress | 
         _check_pins(model, options.layouts)
         before = {node for node in model.graph.all_nodes() if node.op_type == "Transpose"}
         normalize(model)
+        added = quantized.separate(model)
     target = _target(options)
     with clock.phase("shapes"):
         shapes = infer(model)
@@ -84,6 +86,10 @@ def convert(model: ir.Model, options: Options = Options(), progress: Progress | 
         barriers = tuple(_barriers(flow))
         explainer = Explainer(flow)
         rewritten = rewrite(flow, assignment)
+        quantized.join(added)
+        if not options.whole:
+            quantized.wrap(model, [moved.node for moved in rewritten.transposes])
+            quantized.absorb(model)
     with clock.phase("lower"):
         lower(model)
         layouts = _record(model, assignment)

@@ -237,10 +237,15 @@ def usual_inputs(op_type: str) -> str:
 
 
 def with_bias(move: Move) -> None:
-    """A convolution always states its bias: onnxruntime only recognises one that does for its kernels."""
+    """A convolution states its bias: onnxruntime only recognises one that does for its kernels of floats.
+
+    Not so those of integers: next to a quantised kernel, a bias of floats would hide it from them.
+    """
     node, kernel = move.node, move.inputs[1]
     assert kernel is not None
-    if move.native and not move.site.has(2):
+    maker = node.inputs[1].producer() if node.inputs[1] is not None else None
+    quantized = maker is not None and maker.op_type == "DequantizeLinear"
+    if move.native and not move.site.has(2) and not quantized:
         group = move.site.attribute("group", 1)
         first = node.op_type == "Conv"
         channels = kernel.dims[0].number if first else kernel.dims[1].number * group
