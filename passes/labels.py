@@ -16,7 +16,7 @@ import onnx_ir as ir
 from . import graph as g
 from .errors import UsageError
 from .flow import Flow, Operation, Use
-from .layout import ONE, Factor, Order, Shape, channels_last, factors, permuted
+from .layout import ONE, Dim, Factor, Order, Shape, channels_last, factors, permuted
 from .rules.relation import Arrangement, Letters, Relation, arrangement, completions, extend, form
 
 MAX_LABELS = 8
@@ -219,8 +219,25 @@ class Carrier:
             return
         orders = completions(relation, letters, dims, found)
         wanted = next((order for order in orders if relation.admits(order)), None)
-        if wanted is not None:
+        if wanted is not None and self._divides_constants(node, relation, wanted):
             self._label(node, wanted, image and self._is_image(node, relation, letters, dims))
+
+    def _divides_constants(self, node: Operation, relation: Relation, order: Arrangement) -> bool:
+        """Whether the pieces of an axis make up that axis of each constant, which is certain of its size.
+
+        The sizes of a value may be known by other symbols only: what a Gemm contracts, say.
+        """
+        pieces: dict[int, Dim] = {}
+        for letter, size, _ in order:
+            if size is not None:
+                pieces[letter] = pieces.get(letter, ONE) * size
+        for value, port in zip(node.inputs, relation.inputs, strict=True) if pieces else ():
+            if value is None or port is None or g.constant(self.flow.view(value).root) is None:
+                continue
+            sizes = zip(port, self.flow.shape(value) or (), strict=False)
+            if any(pieces.get(letter, dim) != dim and dim != ONE for letter, dim in sizes):
+                return False
+        return True
 
     def _try_exchanged(self, node: Operation, relation: Relation, wanted: Arrangement) -> None:
         """A spatial operator can run with its image's axes in another order."""

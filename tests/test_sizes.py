@@ -11,7 +11,7 @@ from onnx_nhwc import files
 from onnx_nhwc.passes.layout import Dim
 from onnx_nhwc.passes.shapes import infer
 from onnx_nhwc.passes.symbols import expression, least, nonnegative, read, written
-from tests.running import Session
+from tests.running import Session, converted, differences, layouts, stored, transposes
 
 H, W = (sympy.Symbol(name, integer=True, positive=True) for name in "hw")
 
@@ -112,3 +112,20 @@ def test_a_written_size_is_read_back(dim: Dim) -> None:
     assert name is not None
     assert read(name) == dim
     assert written(Dim(2, ("a.0",))) is None
+
+
+def test_a_constant_is_divided_by_sizes_that_it_has() -> None:
+    """What a Gemm contracts has one size by its weights and, by symbols, another: these stay as they are."""
+    model = onnx.parser.parse_model("""<ir_version: 9, opset_import: ["" : 17]>
+        graph (float[n,c,h,w] x) => (float[n,k] y) {
+            p = AveragePool <kernel_shape = [3, 3], strides = [3, 3], ceil_mode = 1> (x)
+            f = Flatten(p)  y = Gemm(f, weight)
+        }""")
+    rng = np.random.default_rng(2)
+    weight, image = (rng.standard_normal(shape).astype(np.float32) for shape in ((12, 5), (2, 3, 5, 4)))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "weight"))
+    result, _ = converted(model)
+    assert transposes(result) == [(0, 3, 1, 2)]
+    perms = layouts(result)
+    feeds = {"x": image}
+    assert not differences(["y"], Session(model).run(feeds), Session(result).run(stored(feeds, perms)), perms)

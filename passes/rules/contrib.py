@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .. import graph as g
-from ..layout import UNKNOWN, Shape
-from . import axes, contraction, normalization, shaping
+from ..layout import ONE, UNKNOWN, Shape
+from ..symbols import total
+from . import axes, contraction, normalization, shaping, sizes
 from .elementwise import unary
 from .relation import Arrangement, Move, Relation, Rule, Site, barrier
 
@@ -78,6 +81,25 @@ def move_either(move: Move) -> None:
     g.set_attribute(move.node, "channels_last", int(place == move.site.rank - 1))
 
 
+def pooled(site: Site, output: int = 0) -> Shape | None:
+    """Sizes of a QLinearAveragePool's result: those of an AveragePool's, channels where they are."""
+    channels = _channels(site)
+    order = (0, channels, *(a for a in range(1, site.rank) if a != channels))
+    shape = sizes.convolved(replace(site, inputs=(tuple(site.shape(0)[a] for a in order),)))
+    return None if shape is None else tuple(shape[order.index(a)] for a in range(site.rank))
+
+
+def pooled_to_one(site: Site, output: int = 0) -> Shape:
+    return tuple(d if a in (0, _channels(site)) else ONE for a, d in enumerate(site.shape(0)))
+
+
+def joined(site: Site, output: int = 0) -> Shape:
+    """Sizes of a QLinearConcat's result."""
+    axis = site.axis(rank=len(site.shape(2)))
+    size = total(*(site.shape(index)[axis] for index in range(2, len(site.inputs), 3)))
+    return tuple(size if a == axis else d for a, d in enumerate(site.shape(2)))
+
+
 def softmax(site: Site) -> Relation:
     """QLinearSoftmax: an attribute tells whose opset's Softmax it is."""
     return axes.softmax(site, site.attribute("opset", 13), default=-1)
@@ -109,11 +131,13 @@ class FixedRule(Rule):
 
 def fixed(reason: str, *operators: str, ranked: bool = False) -> dict[str, Rule]:
     """Rows for operators whose ports all keep the source's order; ``ranked``: the result has x's rank."""
+    told = of_this_rank if ranked else None
+    return dict.fromkeys(operators, FixedRule(lambda site: barrier(site.node, reason), sizes=told))
 
-    def sizes(site: Site, index: int) -> Shape | None:
-        return (UNKNOWN,) * site.rank if ranked else None
 
-    return dict.fromkeys(operators, FixedRule(lambda site: barrier(site.node, reason), sizes=sizes))
+def of_this_rank(site: Site, output: int = 0) -> Shape:
+    """The result has the first input's rank; that is all that is told."""
+    return (UNKNOWN,) * site.rank
 
 
 CONTRIB: dict[str, Rule] = {
@@ -123,10 +147,10 @@ CONTRIB: dict[str, Rule] = {
     ),
     **dict.fromkeys(("BiasGelu", "FastGelu"), Rule(with_last_axis)),
     "QLinearWhere": Rule(chosen),
-    "QLinearConcat": Rule(concat, move_concat),
+    "QLinearConcat": Rule(concat, move_concat, sizes=joined),
     "QLinearSoftmax": Rule(softmax, move_softmax),
-    "QLinearAveragePool": Rule(either, move_either),
-    "QLinearGlobalAveragePool": Rule(either, move_either),
+    "QLinearAveragePool": Rule(either, move_either, sizes=pooled),
+    "QLinearGlobalAveragePool": Rule(either, move_either, sizes=pooled_to_one),
     "QuantizeLinear": Rule(axes.quantize, axes.move_quantize),
     "DequantizeLinear": Rule(axes.quantize, axes.move_quantize),
     "QGemm": Rule(lambda site: contraction.gemm(site, 3, 6, vectors=(4, 5))),
@@ -178,6 +202,7 @@ BLOCKED = Rule(
         site.node,
         "its data are in blocks of channels, as onnxruntime saves for one CPU: save the model at"
         " ORT_ENABLE_EXTENDED, or convert the model that it was made from",
-    )
+    ),
+    sizes=of_this_rank,
 )
 """The domain com.microsoft.nchwc."""
