@@ -254,6 +254,9 @@ def of_bytes(old: Old) -> None:
     single = scale is not None and scale.dtype == ir.DataType.FLOAT
     if g.opset_of(old.node) >= 21 or (g.opset_of(old.node) >= 13 and small and single):
         old.node.domain = ""
+    typed = scale if old.node.op_type == "DequantizeLinear" else g.input_at(old.node, 2)
+    if typed is not None and typed.type is not None:
+        old.node.outputs[0].type = typed.type
 
 
 FORMS: dict[str, Change] = {

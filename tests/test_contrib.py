@@ -86,7 +86,7 @@ BODIES = {
     "SkipSimplifiedLayerNormalization": f"{TOKENS}  k, , , total = {C}.SkipSimplifiedLayerNormalization"
     f"<epsilon = 0.01>(h, m, five, fifth)  {IMAGE}",
     "SimplifiedLayerNormalization": "y = SimplifiedLayerNormalization<axis = 2, epsilon = 0.01>(p, last_two)",
-    "Inverse": f"m = MatMul(p, turned)  y = {C}.Inverse(m)",
+    "Inverse": f"m = MatMul(turned, p)  y = {C}.Inverse(m)",
     "Trilu": f"y = {C}.Trilu(p)",
     "Pad": f"y = {C}.Pad(p, pads, zero)",
     "Pad computed": f"twice = Mul(pads, two)  y = {C}.Pad(p, twice, zero)",

@@ -25,7 +25,7 @@ from onnx_nhwc.keras.folding import fold
 from onnx_nhwc.keras.images import Images
 from onnx_nhwc.keras.names import Names, OperationNames, io_name
 from onnx_nhwc.keras.parameters import rows_in_order
-from onnx_nhwc.keras.table import CHANNELS_FIRST, CONTRIBUTED, OPERATORS
+from onnx_nhwc.keras.table import CHANNELS_FIRST, mapping_of
 from onnx_nhwc.keras.values import Array, Constant, Fact, Items, UnsupportedError
 from onnx_nhwc.passes import graph as g
 from onnx_nhwc.passes.errors import ConversionError
@@ -271,7 +271,7 @@ class Exporter:
 
     def _map(self, node: ir.Node) -> list[Any]:
         call = self.call(node)
-        mapping = (CONTRIBUTED if node.domain == MICROSOFT else OPERATORS).get(call.op_type)
+        mapping = mapping_of(node.domain, call.op_type)
         facts = [self.fact(v) for v in call.values if v is not None and v.name]
         if self._foldable(node, facts):
             folded = fold(node, self.fact)

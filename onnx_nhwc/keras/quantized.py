@@ -108,7 +108,7 @@ def qlinear_conv(call: Call) -> Any:
     return _requantized(call, y, (1, 4, 6), 7)
 
 
-def _real(call: Call, index: int) -> Any:
+def real(call: Call, index: int) -> Any:
     """An operand that is followed by its scale and its zero point, as the number that it stands for."""
     x = ops.cast(call.tensor(index), "float32")
     if call.has(index + 2):
@@ -116,25 +116,25 @@ def _real(call: Call, index: int) -> Any:
     return ops.multiply(x, ops.cast(call.tensor(index + 1), "float32"))
 
 
-def _stored(call: Call, y: Any, index: int) -> Any:
+def stored(call: Call, y: Any, index: int) -> Any:
     """A result by the scale at ``index`` and the zero point behind it."""
     y = ops.round(ops.divide(y, ops.cast(call.tensor(index), "float32")))
     if call.has(index + 1):
         y = plus(y, ops.cast(call.tensor(index + 1), "float32"))
-    return saturate(y, call.dtype(0))
+    return saturate(y, call.dtype(index + 1 if call.has(index + 1) else 0))
 
 
 def qlinear_pair(combine: Callable[[Any, Any], Any]) -> Callable[[Call], Any]:
     """QLinearAdd, QLinearMul."""
-    return lambda call: _stored(call, combine(_real(call, 0), _real(call, 3)), 6)
+    return lambda call: stored(call, combine(real(call, 0), real(call, 3)), 6)
 
 
 def qlinear_sigmoid(call: Call) -> Any:
-    return _stored(call, ops.sigmoid(_real(call, 0)), 3)
+    return stored(call, ops.sigmoid(real(call, 0)), 3)
 
 
 def qlinear_leaky_relu(call: Call) -> Any:
-    return _stored(call, ops.leaky_relu(_real(call, 0), call.attribute("alpha", 0.01)), 3)
+    return stored(call, ops.leaky_relu(real(call, 0), call.attribute("alpha", 0.01)), 3)
 
 
 def qlinear_global_average(call: Call) -> Any:
@@ -142,7 +142,7 @@ def qlinear_global_average(call: Call) -> Any:
     rank = call.rank(0)
     last = call.attribute("channels_last", 0)
     axes = tuple(range(1, rank - 1)) if last else tuple(range(2, rank))
-    return _stored(call, ops.mean(_real(call, 0), axis=axes, keepdims=True), 3)
+    return stored(call, ops.mean(real(call, 0), axis=axes, keepdims=True), 3)
 
 
 __all__ = [
@@ -156,4 +156,6 @@ __all__ = [
     "qlinear_pair",
     "qlinear_sigmoid",
     "quantize",
+    "real",
+    "stored",
 ]

@@ -9,6 +9,7 @@ from keras import layers, ops
 
 from onnx_nhwc.keras import (
     columns,
+    contributed,
     control,
     convolution,
     deformable,
@@ -33,8 +34,9 @@ from onnx_nhwc.keras import elementwise as e
 from onnx_nhwc.keras import reduction as r
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.call import Call
+from onnx_nhwc.passes.rules.contrib import DOMAIN as MICROSOFT
 
-__all__ = ["CHANNELS_FIRST", "CONTRIBUTED", "OPERATORS"]
+__all__ = ["CHANNELS_FIRST", "CONTRIBUTED", "OPERATORS", "mapping_of"]
 
 OPERATORS: dict[str, Callable[[Call], Any]] = {
     # Arithmetic.
@@ -254,5 +256,27 @@ CONTRIBUTED: dict[str, Callable[[Call], Any]] = {
     "QLinearAdd": quantized.qlinear_pair(plus),
     "QLinearMul": quantized.qlinear_pair(ops.multiply),
     "QLinearGlobalAveragePool": quantized.qlinear_global_average,
+    "QLinearAveragePool": contributed.qlinear_average_pool,
+    "QLinearConcat": contributed.qlinear_concat,
+    "QLinearSoftmax": contributed.qlinear_softmax,
+    "QLinearWhere": contributed.qlinear_where,
+    "QGemm": contributed.qgemm,
+    "MatMulIntegerToFloat": contributed.integers_to_float,
+    "DynamicQuantizeMatMul": contributed.dynamic_quantize_matmul,
+    "QuantizeLinear": quantized.quantize,
+    "DequantizeLinear": quantized.dequantize,
+    "Trilu": indexing.trilu,
 }
 """Operators of the domain com.microsoft."""
+
+UNLISTED: dict[str, Callable[[Call], Any]] = {
+    "SimplifiedLayerNormalization": normalization.rms_normalization,
+}
+"""Operators that onnxruntime has in the standard's domain, and the standard has not."""
+
+
+def mapping_of(domain: str, op_type: str) -> Callable[[Call], Any] | None:
+    """Return the mapping of an operator; of a function, that of the operator that it stands for."""
+    if domain == MICROSOFT:
+        return CONTRIBUTED.get(op_type)
+    return OPERATORS.get(op_type) or UNLISTED.get(op_type)
