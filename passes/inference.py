@@ -24,15 +24,29 @@ LARGE = 1024
 """Bytes; the values of larger constants say nothing of sizes."""
 
 
-def infer_model(model: ir.Model) -> None:
-    """Let onnx fill in types and shapes, as far as it can."""
+def infer_model(model: ir.Model) -> dict[ir.Value, ir.Shape]:
+    """Let onnx fill in types and shapes, as far as they follow from the inputs.
+
+    Returns what the model itself states of the results of nodes, which may be wrong, as onnxruntime does
+    not mind. Results of operators that onnx does not know keep their shapes.
+    """
+    stated = {}
+    for node in model.graph.all_nodes():
+        for value in node.outputs:
+            if value.shape is not None and node.domain in g.STANDARD:
+                stated[value], value.shape = value.shape, None
+    _infer(model)
+    return stated
+
+
+def _infer(model: ir.Model) -> None:
     try:
         proto = _without_weights(model)
         inferred = onnx.shape_inference.infer_shapes(
             proto, check_type=False, strict_mode=False, data_prop=True
         )
     except REFUSALS:
-        return  # the declared shapes and the rule table remain
+        return  # the rule table remains
     _take(model.graph, inferred.graph)
 
 
@@ -87,7 +101,10 @@ def _note(value: ir.Value, told: onnx.TypeProto | None) -> None:
 
 
 def infer_node(node: ir.Node, inputs: tuple[Shape | None, ...]) -> list[Shape | None]:
-    """The sizes of a node's outputs, given those of its inputs; ``UNKNOWN`` where they are not told."""
+    """The sizes of a node's outputs, given those of its inputs; ``UNKNOWN`` where they are not told.
+
+    Types that the model does not know yet are noted.
+    """
     nothing: list[Shape | None] = [None] * len(node.outputs)
     if any(True for _ in g.subgraphs(node)):
         return nothing
@@ -115,6 +132,10 @@ def infer_node(node: ir.Node, inputs: tuple[Shape | None, ...]) -> list[Shape | 
         )
     except REFUSALS:
         return nothing
+    for value in node.outputs:
+        told = found.get(value.name or "")
+        if value.dtype is None and told is not None and told.tensor_type.elem_type:
+            value.dtype = ir.DataType(told.tensor_type.elem_type)
     return [_shape(found.get(value.name or ""), symbols) for value in node.outputs]
 
 

@@ -13,6 +13,7 @@ import onnx_ir as ir
 from . import graph as g
 from . import quantized
 from .assign import Assignment, Target, assign, weight
+from .declarations import warn_of_corrections
 from .errors import UsageError
 from .explain import Explainer
 from .flow import Flow, analyse
@@ -74,6 +75,7 @@ def convert(model: ir.Model, options: Options = Options(), progress: Progress | 
     target = _target(options)
     with clock.phase("shapes"):
         shapes = infer(model)
+        warn_of_corrections(model)
         flow = analyse(model, shapes)
         bytes_before = sum(_bytes(flow, node) for node in before)
         if any([complete_axes(flow), (target.native or options.whole) and recognize(flow)]):

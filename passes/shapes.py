@@ -8,6 +8,7 @@ whose target is computed is understood as well as one whose target is written do
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,10 +16,13 @@ import onnx_ir as ir
 
 from . import graph as g
 from .arithmetic import MAX_INTEGERS, Integers, arithmetic
+from .declarations import MADE_UP, Declarations
 from .errors import ConversionError
 from .fold import evaluate, filled, foldable, moved
+from .foreign import infer_foreign, is_foreign
 from .inference import infer_model, infer_node
 from .layout import ONE, UNKNOWN, Dim, Shape, Step, empty, is_empty, shape_after
+from .ranks import ranks_by_readers
 from .rules import rule_of, views
 from .rules.relation import Relation, Rule, Site, UnknownRankError, barrier
 from .rules.spatial import SpatialRule
@@ -37,11 +41,16 @@ class Shapes:
     sites: dict[ir.Node, Site] = field(default_factory=dict)
     sources: dict[str, tuple[ir.Value, int]] = field(default_factory=dict)
     """Where a symbol's number can be read at run time: an axis of a value."""
+    declarations: Declarations = field(default_factory=Declarations)
+    """What the model states of the results of its nodes, right or wrong."""
+    ranks: dict[ir.Value, int] = field(default_factory=dict)
+    """Ranks that only a value's readers tell."""
 
     def shape(self, value: ir.Value) -> Shape | None:
         """A value's sizes; None if not even its rank is known."""
         if value not in self.dims:
-            self.dims[value] = self.declared(value)
+            found, rank = self.declared(value), self.ranks.get(value)
+            self.dims[value] = _fresh(value, rank) if found is None and rank is not None else found
             self._remember(value)
         return self.dims[value]
 
@@ -81,22 +90,36 @@ class Shapes:
     def settle(self, value: ir.Value, opinions: list[Shape | None]) -> None:
         """Take the best of several opinions: numbers, then symbols, the later ones of the list first.
 
+        Where there is none, the readers of a value or else its declaration tell the rank.
+
         A symbol has to be readable at run time, so a product of symbols that no value has as an axis yet
         becomes one symbol.
         """
         known = [shape for shape in opinions if shape is not None]
-        if not known:
+        rank = len(known[-1]) if known else self.ranks.get(value, self.declarations.rank(value))
+        if rank is None:
             self.dims[value] = None
             return
-        rank = len(known[-1])
-        columns = zip(*(shape for shape in known if len(shape) == rank), strict=True)
-        self.dims[value] = tuple(
-            self._best(Dim(1, (f"{value.name}.{axis}",)), column) for axis, column in enumerate(columns)
+        columns = zip(
+            self._untold(value, rank), *(shape for shape in known if len(shape) == rank), strict=True
         )
+        self.dims[value] = tuple(self._best(fresh, told) for fresh, *told in columns)
         self._remember(value)
+        self.declarations.correct(value, self.dims[value])
 
-    def _best(self, fresh: Dim, opinions: tuple[Dim, ...]) -> Dim:
-        told = sorted((dim for dim in reversed(opinions) if dim != UNKNOWN), key=_made_up)
+    def _untold(self, value: ir.Value, rank: int) -> Shape:
+        """Sizes that nothing tells: as they are declared, if that is believed, or symbols of their own."""
+        stated = (self.declarations.size(value, axis, rank) for axis in range(rank))
+        return tuple(
+            dim if size is None else read(size) if isinstance(size, str) else Dim(size) if size else dim
+            for size, dim in zip(stated, _fresh(value, rank), strict=True)
+        )
+
+    def _best(self, fresh: Dim, opinions: Sequence[Dim]) -> Dim:
+        told = [dim for dim in reversed(opinions) if dim != UNKNOWN]
+        if MADE_UP.search(str(fresh)) is None and all(map(_made_up, told)):
+            told.insert(0, fresh)
+        told.sort(key=_made_up)
         for dim in told:
             if dim.static:
                 return dim
@@ -115,6 +138,11 @@ class Shapes:
                 self.sources.setdefault(dim.symbols[0], (value, axis))
 
 
+def _fresh(value: ir.Value, rank: int) -> Shape:
+    """Sizes of which nothing is known, each a symbol of its own."""
+    return tuple(Dim(1, (f"{value.name}.{axis}",)) for axis in range(rank))
+
+
 def _made_up(dim: Dim) -> bool:
     """Whether onnx named this size itself, for want of anything better."""
     return any(symbol.startswith("unk__") for symbol in dim.symbols)
@@ -122,8 +150,15 @@ def _made_up(dim: Dim) -> bool:
 
 def infer(model: ir.Model) -> Shapes:
     """Find the sizes of all values and the relation of every node; what is constant is folded."""
-    infer_model(model)
     shapes = Shapes()
+    stated = infer_model(model)
+    inputs = [dim for value in model.graph.inputs for dim in shapes.declared(value) or ()]
+    shapes.declarations = Declarations(model, stated, inputs)
+    shapes.declarations.believe({value: shapes.declared(value) for value in stated})
+    shapes.ranks = ranks_by_readers(model, shapes.declared)
+    for value in model.graph.inputs:
+        if value.shape is None and value in shapes.ranks:
+            value.shape = ir.Shape([None] * shapes.ranks[value])
     _walk(model.graph, shapes, g.Edits(model))
     g.remove_dead(model)
     return shapes
@@ -147,7 +182,8 @@ def _carry_ranks(node: ir.Node, body: ir.Graph, shapes: Shapes) -> None:
         return
     for value, initial in zip(body.inputs[2:], node.inputs[2:], strict=True):
         shape = shapes.shape(initial) if initial is not None else None
-        if value.shape is None and shape is not None:
+        if shape is not None and (value.shape is None or len(value.shape) != len(shape)):
+            value.shape = None
             shapes.settle(value, [(UNKNOWN,) * len(shape)])
         if value.dtype is None and initial is not None and initial.dtype is not None:
             value.dtype = initial.dtype
@@ -228,11 +264,12 @@ def _visit(node: ir.Node, shapes: Shapes) -> None:
         else:
             relation = _relation(site, rule)
     except UnknownRankError as error:
-        relation = _unknown(node, rule, error.index)
+        relation = _unknown(node, rule, error.index, shapes)
     if relation is not None:
         shapes.relations[node] = relation
     if result is not None:
         shapes.dims[node.outputs[0]] = result
+        shapes.declarations.correct(node.outputs[0], result)
     else:
         _settle(site, relation, rule, shapes)
     integers = arithmetic(site, shapes.elements)
@@ -247,18 +284,15 @@ def _relation(site: Site, rule: Rule | None) -> Relation:
     return rule.relate(site)
 
 
-def _unknown(node: ir.Node, rule: Rule | None, index: int) -> Relation:
+def _unknown(node: ir.Node, rule: Rule | None, index: int, shapes: Shapes) -> Relation:
+    """Left as it is, unless the user can help."""
     value = node.inputs[index] if index < len(node.inputs) else None
-    name = value.name if value is not None else str(index)
-    if isinstance(rule, SpatialRule):
-        inputs = [v.name for v in node.graph.inputs if g.constant(v) is None] if node.graph else []
-        example = f"--shape {inputs[0]}=1,3,224,224" if inputs else "--shape NAME=1,3,224,224"
-        raise ConversionError(
-            f"the rank of its input '{name}' is unknown",
-            f"Give the model's input shape: {example}",
-            g.describe(node),
-        )
-    return barrier(node, f"the rank of its input '{name}' is unknown")
+    reason = f"the rank of its input '{value.name if value is not None else index}' is unknown"
+    open_inputs = [v.name for v in shapes.declarations.inputs if shapes.shape(v) is None]
+    if isinstance(rule, SpatialRule) and open_inputs:
+        remedy = f"Give the model's input shape: --shape {open_inputs[0]}=1,3,224,224"
+        raise ConversionError(reason, remedy, g.describe(node))
+    return barrier(node, reason)
 
 
 def _apply(steps: list[Step], shape: Shape) -> Shape:
@@ -271,8 +305,13 @@ def _settle(site: Site, relation: Relation | None, rule: Rule | None, shapes: Sh
     """Join what the rules and inference say of the sizes of a node's outputs."""
     declared = [shapes.declared(value) for value in site.node.outputs]
     complete = all(sizes is not None and all(dim.static for dim in sizes) for sizes in declared)
-    standard = site.node.domain in g.STANDARD
-    inferred = infer_node(site.node, site.inputs) if standard and not complete else declared
+    inferred = declared
+    if is_foreign(site.node):
+        inferred = infer_foreign(site.node, site.inputs)
+        both = zip(inferred, declared, strict=True)
+        declared = [stated if sizes is None else sizes for sizes, stated in both]
+    elif site.node.domain in g.STANDARD and not complete:
+        inferred = infer_node(site.node, site.inputs)
     for index, value in enumerate(site.node.outputs):
         letters = relation.outputs[index] if relation is not None else None
         derived = None if letters is None else _by_letters(site, relation, letters)

@@ -42,6 +42,7 @@ def _parsed(name: str) -> sympy.Expr:
 
 def _monomial(expression: sympy.Expr) -> Dim:
     number, symbols = 1, []
+    expression = expression.replace(sympy.floor, _floor)
     for factor in sympy.Mul.make_args(sympy.factor_terms(expression)):
         base, power = factor.as_base_exp()
         if factor.is_Integer and factor > 0:
@@ -51,6 +52,20 @@ def _monomial(expression: sympy.Expr) -> Dim:
         else:
             return Dim(1, (str(expression),))
     return Dim(number, tuple(sorted(symbols)))
+
+
+def _floor(argument: sympy.Expr) -> sympy.Expr:
+    """The floor of a quotient, rounded once: floor((floor(x) + k) / d) is floor((x + k) / d).
+
+    >>> read("((h - 1)//2)//2") == read("(h - 1)//4")
+    True
+    """
+    numerator, denominator = sympy.expand(argument).as_numer_denom()
+    if denominator.is_Integer and denominator > 0:
+        for term in sympy.Add.make_args(sympy.expand(numerator)):
+            if isinstance(term, sympy.floor) and (numerator - term).is_integer:
+                return sympy.floor(sympy.expand((numerator - term + term.args[0]) / denominator))
+    return sympy.floor(argument)
 
 
 @cache

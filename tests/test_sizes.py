@@ -88,10 +88,17 @@ def test_no_formula_is_made_up(body: str) -> None:
 
 
 def test_an_unknown_rank_tells_nothing() -> None:
-    model = source("z = Tile(x, one)  y = Concat <axis = 0> (z, z)")
+    model = source("r = Shape(x)  z = Tile(x, r)  y = Concat <axis = 0> (z, z)")
     model.graph.input[0].type.tensor_type.ClearField("shape")
     work = files.from_proto(model)
     assert infer(work).shape(work.graph.outputs[0]) is None
+
+
+def test_a_list_with_an_entry_per_axis_tells_the_rank() -> None:
+    model = source("z = Tile(x, one)  y = Concat <axis = 0> (z, z)")
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    work = files.from_proto(model)
+    assert infer(work).shape(work.graph.outputs[0]) == (Dim(2, ("x.0",)),)
 
 
 def test_lower_bounds() -> None:
