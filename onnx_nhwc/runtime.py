@@ -83,6 +83,7 @@ class Session:
         return results
 
     def layouts(self) -> dict[str, dict[str, tuple[int, ...]]]:
+        """The permutations of inputs and outputs; a value of unknown rank has none, it is left as it is."""
         text = self._session.get_modelmeta().custom_metadata_map.get(LAYOUTS)
         if text is None:
             raise VerificationError(
@@ -92,7 +93,7 @@ class Session:
         try:
             stated = json.loads(text)
             return {
-                side: {str(name): tuple(map(int, perm)) for name, perm in stated[side].items()}
+                side: {str(name): tuple(map(int, perm)) for name, perm in stated[side].items() if perm}
                 for side in ("inputs", "outputs")
             }
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -92,7 +92,7 @@ def differences(
 ) -> list[str]:
     """Where the converted model's outputs are not the source's, transposed."""
     compared = (
-        compare(name, a, b, perms["outputs"][name], **tolerances)
+        compare(name, a, b, perms["outputs"][name] or None, **tolerances)
         for name, a, b in zip(names, expected, actual, strict=True)
     )
     return [f"output '{c.name}' differs: {c.reason}" for c in compared if not c.ok]

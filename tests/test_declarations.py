@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
+import onnx_nhwc
 from onnx_nhwc.passes.errors import ConversionError
 from onnx_nhwc.passes.plausible import SourceWarning
 from tests.running import converted, transposes
@@ -78,6 +80,20 @@ def test_a_remedy_is_named_only_where_it_helps() -> None:
     assert [barrier.reason for barrier in summary.barriers if "rank" in barrier.reason]
 
 
+def test_an_output_of_unknown_rank_is_left_as_it_is(tmp_path: Path) -> None:
+    text = """g (float[1,3,8,10] x, bool c) => (y) { a = Conv(x, w)
+        y = If(c) < then_branch = t () => (p) { p = Identity(a) },
+                    else_branch = e () => (q) { q = Flatten(a) } > }"""
+    proto = model(text, w=(4, 3, 3, 3))
+    proto.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    onnx.save(proto, tmp_path / "source.onnx")
+    report = onnx_nhwc.convert_file(tmp_path / "source.onnx", tmp_path / "result.onnx")
+    assert report.verification is not None
+    assert report.verification.ok
+    for c in (True, False):
+        agreed(proto, {**random_feeds(proto), "c": np.array(c)})
+
+
 WRONG: dict[str, Any] = {
     "a scalar": [],
     "another rank": [1, 4],
@@ -108,3 +124,14 @@ def test_what_is_right_is_not_warned_of_and_names_are_kept() -> None:
         { a = Conv<pads=[1,1,1,1], strides=[2,2]>(x, w)  y = Sigmoid(a) }"""
     proto = model(text, w=(4, 3, 3, 3))
     agreed(proto, random_feeds(proto, n=2, h=5, v=6))
+
+
+def test_a_size_that_a_resize_changes_is_not_the_inputs() -> None:
+    proto = model(
+        """g (float[1,3,8,10] x) => (float[1,6,16,10] y) {
+        a = Resize<mode="nearest">(x, , scales)  y = Conv<pads=[1,1,1,1]>(a, w) }""",
+        w=(6, 6, 3, 3),
+    )
+    scales = onnx.numpy_helper.from_array(np.array([1, 2, 2, 1], np.float32), "scales")
+    proto.graph.initializer.append(scales)
+    onnx.checker.check_model(agreed(proto, random_feeds(proto), dialect="standard"), full_check=True)

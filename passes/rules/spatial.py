@@ -112,12 +112,8 @@ def spatial(
             return flat(site)
         reason = reason or unless(site)
         if reason and site.rank in RANKS:
-            return replace(
-                _given(equation.relation(site.rank), site),
-                native=None,
-                allows=never,
-                barrier=reason,
-            )
+            relation = _given(equation.relation(site.rank), site)
+            return replace(relation, resized=relation.whole, native=None, allows=never, barrier=reason)
         if reason:
             return barrier(site.node, reason)
         relation = _given(equation.relation(site.rank), site)
