@@ -277,7 +277,7 @@ def test_a_rank_that_the_kernel_says(folder: Path) -> None:
     model = small_network()
     model.graph.input[0].type.tensor_type.ClearField("shape")
     onnx.save(model, folder / "in.onnx")
-    assert run(folder, "-q", "--no-verify") == 0
+    assert run(folder, "-q") == 0
     assert run(folder, "-q", "--shape", "x=1,3,13,11") == 0
 
 
