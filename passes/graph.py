@@ -16,6 +16,8 @@ from .layout import Dim
 from .symbols import written
 
 STANDARD = ("", "ai.onnx")
+PARAMETER = "onnx_nhwc.parameter"
+"""Metadata of a value: the name of the source's initializer that it is, or was made of; empty for none."""
 COPIES = {"Expand", "Reshape", "Unsqueeze", "Slice", "Gather", "Identity"}
 """Operators whose result holds no other numbers than their first input."""
 
@@ -57,6 +59,12 @@ def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
     if value is None or value.producer() is not None or value.is_graph_input():
         return None
     return value.const_value
+
+
+def record_parameters(model: ir.Model) -> None:
+    """Let the initializers of a model, and whatever is made of them, say that they are its parameters."""
+    for name, value in model.graph.initializers.items():
+        value.metadata_props.setdefault(PARAMETER, name)
 
 
 def integers(value: ir.Value | None) -> list[int] | None:
@@ -140,6 +148,7 @@ class Edits:
     def __init__(self, model: ir.Model) -> None:
         self.model = model
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
+        self._parameters: dict[tuple[ir.Value, tuple[int, ...], bytes], ir.Value] = {}
         self._names: set[str] = set()
         for graph in model.graphs():
             self._names.update(v.name for v in graph.inputs if v.name)
@@ -165,23 +174,25 @@ class Edits:
             self._constants[key] = self.initializer(ir.tensor(array), name)
         return self._constants[key]
 
-    def parameter(self, array: Any, origin: str | None, name: str) -> ir.Value:
-        """What became of an initializer of this name, shared with equals of it; without one, a constant."""
+    def parameter(self, array: Any, origin: ir.Value | None, name: str) -> ir.Value:
+        """What became of a constant, shared with equals of it; without one, a constant of its own."""
         if origin is None:
             return self.constant(array, name, array.dtype)
         key = (origin, array.shape, array.tobytes())
-        if key not in self._constants:
-            self._constants[key] = self.initializer(ir.tensor(array), origin)
-        return self._constants[key]
+        if key not in self._parameters:
+            self._parameters[key] = self.initializer(ir.tensor(array), origin.name or name, origin)
+        return self._parameters[key]
 
-    def initializer(self, tensor: ir.TensorProtocol, name: str) -> ir.Value:
-        """A new initializer of the main graph, visible in every scope."""
+    def initializer(self, tensor: ir.TensorProtocol, name: str, origin: ir.Value | None = None) -> ir.Value:
+        """A new initializer of the main graph, visible in every scope; a parameter if ``origin`` is one."""
         value = ir.Value(
             name=self.name(name),
             shape=ir.Shape(tensor.shape.numpy()),
             type=ir.TensorType(tensor.dtype),
             const_value=tensor,
         )
+        if origin is not None and PARAMETER in origin.metadata_props:
+            value.metadata_props[PARAMETER] = origin.metadata_props[PARAMETER]
         self.model.graph.register_initializer(value)
         return value
 

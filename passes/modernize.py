@@ -292,7 +292,7 @@ def per_position(old: Old) -> None:
     if var is not None and known is not None:
         array = known.numpy()
         deviation = old.edits.parameter(
-            np.sqrt(array + array.dtype.type(epsilon)), var.name, f"{var.name}_deviation"
+            np.sqrt(array + array.dtype.type(epsilon)), var, f"{var.name}_deviation"
         )
     else:
         deviation = old.emit("Sqrt", old.emit("Add", var, old.number(epsilon, "epsilon")))

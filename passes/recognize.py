@@ -104,11 +104,13 @@ def _group_normalization(flow: Flow, node: ir.Node, edits: g.Edits) -> bool:
     bias, end = _affine(flow, end, "Add", dims)
     channels, groups = dims[1].number, grouped[1].number
     own_scale, own_bias = (np.repeat(v, channels // groups) for v in own)
-    scales = own_scale if scale is None else scale.numpy().reshape(-1) * own_scale
-    biases = own_bias if scale is None else scale.numpy().reshape(-1) * own_bias
-    biases = biases if bias is None else biases + bias.numpy().reshape(-1)
-    scale_name, bias_name = (t.name if t is not None else None for t in (scale, bias))
-    inputs = [x, edits.parameter(scales, scale_name, "scale"), edits.parameter(biases, bias_name, "bias")]
+    factors, addends = (
+        t.numpy().reshape(-1) if t is not None else None for t in map(g.constant, (scale, bias))
+    )
+    scales = own_scale if factors is None else factors * own_scale
+    biases = own_bias if factors is None else factors * own_bias
+    biases = biases if addends is None else biases + addends
+    inputs = [x, edits.parameter(scales, scale, "scale"), edits.parameter(biases, bias, "bias")]
     attributes = {"num_groups": groups, "epsilon": g.attribute(node, "epsilon", 1e-5)}
     _replace(edits, "GroupNormalization", inputs, attributes, node, end)
     return True
@@ -126,7 +128,7 @@ def _scale_per_channel(flow: Flow, node: ir.Node, edits: g.Edits) -> bool:
     for index, tensor in enumerate(tensors, start=1):
         if tensor is not None and tensor.size == groups != channels:
             array = np.repeat(tensor.numpy(), channels // groups)
-            g.set_input(node, index, edits.constant(array, tensor.name or "scale", array.dtype))
+            g.set_input(node, index, edits.parameter(array, node.inputs[index], "scale"))
             repeated = True
     return repeated
 
@@ -142,9 +144,7 @@ def _only_reader(value: ir.Value) -> ir.Node | None:
     return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
 
 
-def _affine(
-    flow: Flow, value: ir.Value, op_type: str, dims: Shape
-) -> tuple[ir.TensorProtocol | None, ir.Value]:
+def _affine(flow: Flow, value: ir.Value, op_type: str, dims: Shape) -> tuple[ir.Value | None, ir.Value]:
     """A constant per channel that the value's only reader applies, and that reader's result."""
     reader = _only_reader(value)
     if reader is None or reader.op_type != op_type:
@@ -155,7 +155,7 @@ def _affine(
         return None, value
     aligned = (ONE,) * (len(dims) - len(shape)) + shape
     wanted = tuple(dims[1] if axis == 1 else ONE for axis in range(len(dims)))
-    return (g.constant(other), reader.outputs[0]) if aligned == wanted else (None, value)
+    return (other, reader.outputs[0]) if aligned == wanted else (None, value)
 
 
 def _replace(

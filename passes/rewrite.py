@@ -329,7 +329,7 @@ class _Rewriter:
             lazy = ir.LazyTensor(
                 _Permuted(tensor, steps), dtype=tensor.dtype, shape=ir.Shape(shape), name=root.name
             )
-            self.constants[key] = self.edits.initializer(lazy, f"{root.name}")
+            self.constants[key] = self.edits.initializer(lazy, f"{root.name}", root)
         return self.constants[key]
 
     def _outputs(self) -> None:

@@ -219,8 +219,10 @@ def _fold(node: ir.Node, shapes: Shapes, edits: g.Edits) -> bool:
         return False
     for output, result in zip(node.outputs, found, strict=True):
         if not output.is_graph_output():
-            name = _moved(node) or output.name or "folded"
-            output.replace_all_uses_with(edits.initializer(ir.tensor(result, dtype=output.dtype), name))
+            origin = _moved(node)
+            name = (origin.name if origin is not None else output.name) or "folded"
+            tensor = ir.tensor(result, dtype=output.dtype)
+            output.replace_all_uses_with(edits.initializer(tensor, name, origin))
     return not any(output.is_graph_output() for output in node.outputs)
 
 
@@ -243,11 +245,11 @@ def _exactly(node: ir.Node, shapes: Shapes) -> list[np.ndarray] | None:
     return [np.reshape([dim.number for dim in integers], shape).astype(output.dtype.numpy())]
 
 
-def _moved(node: ir.Node) -> str | None:
-    """The name of the constant that a node only reshapes or transposes: it is still that parameter."""
+def _moved(node: ir.Node) -> ir.Value | None:
+    """The constant that a node only reshapes or transposes: it is still that parameter."""
     rule = rule_of(node)
     data = node.inputs[0] if rule is not None and rule.view is not None and node.inputs else None
-    return data.name if data is not None and g.constant(data) is not None else None
+    return data if data is not None and g.constant(data) is not None else None
 
 
 def _visit(node: ir.Node, shapes: Shapes) -> None:

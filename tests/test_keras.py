@@ -181,6 +181,23 @@ def test_every_parameter_is_trainable() -> None:
         assert sum(int(np.prod(w.shape)) for w in weights) == wanted
 
 
+def test_a_number_in_a_formula_is_no_parameter_whatever_its_name() -> None:
+    """The compiler numbers names in the same way as this model does."""
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[1,3,4,5] x) => (float[1,2,4,5] y, float[1,3,4,5] z)
+        <float[3,1,1] k = {1, 2, 3}, float[2,3,1,1] w = {1, 2, 3, 4, 5, 6}> {
+        k_1 = Constant <value = float[3,1,1] {4, 5, 6}> ()
+        w_1 = Constant <value = float[1,3,4,1] {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}> ()
+        a = Max(x, k_1)
+        b = Max(a, w_1)
+        c = Max(b, k)
+        y = Conv(c, w)
+        z = Relu(c)
+    }"""
+    weights = exported(onnx.parser.parse_model(text)).model.trainable_weights
+    assert sorted(int(np.prod(w.shape)) for w in weights) == [3, 6]
+
+
 # ------------------------------------------------------------------------------ names, settings
 
 

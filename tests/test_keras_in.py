@@ -269,6 +269,29 @@ def test_frozen_layers_stay_frozen() -> None:
     assert len(result.trainable_weights) == len(model.trainable_weights)
 
 
+def test_layers_of_one_name_in_nested_models_keep_their_own_flags() -> None:
+    """The last convolution is the first nested model's; its twin is frozen, alone and with its model."""
+
+    def nested(name: str, channels: int, **conv: Any) -> Any:
+        x = keras.Input((8, 9, channels))
+        y = keras.layers.Conv2D(4, 3, name="conv", **conv)(x)
+        return keras.Model(x, keras.layers.BatchNormalization(name="norm")(y), name=name)
+
+    for frozen in ("model", "layer"):
+        one, other = nested("one", 3), nested("other", 4, padding="same", strides=2)
+        x = keras.Input((10, 11, 3))
+        y = other(keras.layers.Conv2D(4, 3, name="stem")(x))
+        z = one(keras.layers.Cropping2D(1, name="crop")(x))
+        model = randomised(keras.Model(x, [y, z]))
+        (other if frozen == "model" else other.get_layer("conv")).trainable = False
+        result = onnx_nhwc.convert_channels_last_to_first(model)
+        for kind in ("trainable_weights", "non_trainable_weights"):
+            shapes = [sorted(tuple(w.shape) for w in getattr(m, kind)) for m in (model, result)]
+            assert shapes[0] == shapes[1]
+        frozen_ones = {layer.name for layer in result.layers if not layer.trainable}
+        assert len(frozen_ones) == {"model": 2, "layer": 1}[frozen]
+
+
 def test_the_model_itself_is_as_before() -> None:
     model = plain("channels_last")
     x = np.random.default_rng(0).normal(size=(1, 12, 14, 3)).astype("float32")

@@ -19,6 +19,7 @@ from onnx_nhwc.keras.export import Exporter
 from onnx_nhwc.keras.normal_pieces import write_out
 from onnx_nhwc.keras.surroundings import untouched
 from onnx_nhwc.passes.batch import Freed, free_batch
+from onnx_nhwc.passes.graph import record_parameters
 from onnx_nhwc.passes.normalize import normalize
 from onnx_nhwc.passes.pipeline import Options, convert
 from onnx_nhwc.passes.summary import Summary
@@ -99,7 +100,7 @@ def export(
         free: Free a batch that the source fixes at 1, where that is proven right.
         progress: Is called with the name of each phase as it starts.
     """
-    parameters = frozenset(model.graph.initializers)
+    record_parameters(model)
     normalize(model)
     model = expanded(model)
     attach_biases(model)
@@ -112,7 +113,7 @@ def export(
     if progress is not None:
         progress("export")
     with _undisturbed():
-        exporter = Exporter(model, parameters, channels_first=options.to == "channels-first")
+        exporter = Exporter(model, channels_first=options.to == "channels-first")
         return Exported(exporter.run(), summary, batch)
 
 

@@ -41,7 +41,7 @@ def _bias(edits: g.Edits, node: ir.Node, addend: ir.Value) -> ir.Value | None:
     found, kernel = _parameter(addend), node.inputs[1]
     if found is None or kernel is None or kernel.shape is None:
         return None
-    name, tensor, sizes = found
+    origin, tensor, sizes = found
     rank = len(kernel.shape)
     group = g.attribute(node, "group", 1)
     filters = kernel.shape[0] if node.op_type == "Conv" else kernel.shape[1]
@@ -50,19 +50,19 @@ def _bias(edits: g.Edits, node: ir.Node, addend: ir.Value) -> ir.Value | None:
     channels = filters if node.op_type == "Conv" else filters * group
     if (1,) * (rank - len(sizes)) + sizes != (1, channels, *[1] * (rank - 2)):
         return None
-    return edits.parameter(tensor.numpy().reshape(channels), name, "bias")
+    return edits.parameter(tensor.numpy().reshape(channels), origin, "bias")
 
 
-def _parameter(value: ir.Value) -> tuple[str, ir.TensorProtocol, tuple[int, ...]] | None:
-    """A constant, or one that is only reshaped: its name, its numbers, and the shape that they get."""
+def _parameter(value: ir.Value) -> tuple[ir.Value, ir.TensorProtocol, tuple[int, ...]] | None:
+    """A constant, or one that is only reshaped: itself, its numbers, and the shape that they get."""
     node = value.producer()
     if g.constant(value) is None and node is not None and node.op_type == "Reshape":
         source, shape = node.inputs[0], g.constant(node.inputs[1])
         tensor = g.constant(source)
         if source is None or tensor is None or shape is None or 0 in shape.numpy():
             return None
-        return source.name or "bias", tensor, tensor.numpy().reshape(shape.numpy()).shape
+        return source, tensor, tensor.numpy().reshape(shape.numpy()).shape
     tensor = g.constant(value)
     if tensor is None:
         return None
-    return value.name or "bias", tensor, tuple(int(size) for size in tensor.shape.numpy())
+    return value, tensor, tuple(int(size) for size in tensor.shape.numpy())

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from keras import layers, ops
 
 from onnx_nhwc.keras.determined import determined
-from onnx_nhwc.keras.form_writer import LAYER
+from onnx_nhwc.keras.form_writer import FROZEN, LAYER
 from onnx_nhwc.keras.images import Images
 from onnx_nhwc.keras.values import Array, Constant, UnsupportedError
 from onnx_nhwc.passes import graph as g
@@ -230,6 +230,8 @@ class Call:
         if self.layers > 1:
             name = self.exporter.names.unique(f"{name}_{cls.__name__.lower()}")
         made = self.exporter.keep(cls(name=name, dtype=dtype, **config))
+        if FROZEN in self.node.metadata_props:
+            made.trainable = False
         self.exporter.shared.update(dict.fromkeys(keys, (made, made_with)))
         return made
 

@@ -48,11 +48,15 @@ def _converted(model: Any, to: str, data_format: str) -> Any:
 
 
 def _freeze(model: Any, result: Any) -> None:
-    """What is not trainable in the model is not in the result, where that has the same layer."""
-    layers = {layer.name: layer for layer in model._flatten_layers(include_self=False)}
+    """Freeze what stands for layers that are not trainable and have no form, which would say so itself.
+
+    Layers of nested models may have one name: it tells which is meant if they are all alike.
+    """
+    flags: dict[tuple[type, str], set[bool]] = {}
+    for layer in model._flatten_layers(include_self=False):
+        flags.setdefault((type(layer), layer.name), set()).add(layer.trainable)
     for layer in result.layers:
-        source = layers.get(layer.name)
-        if source is not None and type(source) is type(layer) and not source.trainable:
+        if flags.get((type(layer), layer.name)) == {False}:
             layer.trainable = False
 
 

@@ -60,15 +60,12 @@ class Exporter:
 
     Args:
         model: A graph of the functions dialect, or one that is channels first.
-        parameters: The names of the source's initializers. Floats among them are parameters, and
-            trainable; other constants are numbers in a formula.
         channels_first: Are images channels first?
     """
 
-    def __init__(self, model: ir.Model, parameters: frozenset[str], *, channels_first: bool = False) -> None:
+    def __init__(self, model: ir.Model, *, channels_first: bool = False) -> None:
         self.model = model
         self.channels_first = channels_first
-        self.parameters = parameters
         self.names = Names()
         self.shapes = infer(model)
         self.sizes = Sizes(self)
@@ -152,23 +149,12 @@ class Exporter:
         return self._facts[value]
 
     def _weight(self, value: ir.Value, tensor: ir.TensorProtocol) -> Constant:
-        names = {n for n in map(self._origin, (value.name, tensor.name)) if n}
+        origin = value.metadata_props.get(g.PARAMETER)
         held = tensor.dtype in _ONLY_FOLDED
         dtype = tensor.dtype.numpy().name if held else dtype_name(tensor.dtype)
         shape = tuple(int(size) for size in tensor.shape.numpy())
-        trainable = bool(names) and not held and "float" in dtype and int(np.prod(shape)) > 1
-        name = min(names, key=len) if names else value.name
-        return Constant(tensor.numpy, shape, dtype, name or "", trainable)
-
-    def _origin(self, name: str | None) -> str:
-        """The source's initializer of this name, or of which this is a re-laid copy."""
-        candidate = name or ""
-        while candidate not in self.parameters:
-            shorter = re.sub(r"_\d+$", "", candidate)
-            if shorter == candidate:
-                return ""
-            candidate = shorter
-        return candidate
+        trainable = bool(origin) and not held and "float" in dtype and int(np.prod(shape)) > 1
+        return Constant(tensor.numpy, shape, dtype, origin or value.name or "", trainable)
 
     def dims(self, value: ir.Value) -> tuple[Dim, ...] | None:
         fact = self.fact(value)

@@ -9,9 +9,13 @@ import keras
 import numpy as np
 import onnx_ir as ir
 
-__all__ = ["COUNT", "LAYER", "NORMALIZATION", "Value", "Weights", "Writer"]
+from onnx_nhwc.passes.graph import PARAMETER
+
+__all__ = ["COUNT", "FROZEN", "LAYER", "NORMALIZATION", "Value", "Weights", "Writer"]
 
 LAYER = "onnx_nhwc.layer"
+FROZEN = "onnx_nhwc.frozen"
+"""Metadata of a node that comes from a layer that is not trainable."""
 """The key of the metadata that say which layer a node comes from."""
 
 NORMALIZATION = "onnx_nhwc.keras.normalization"
@@ -86,6 +90,8 @@ class Writer:
             op_type, inputs, attributes, name=self.weights.name(scope if main else f"{scope}/{op_type}")
         )
         node.metadata_props[LAYER] = self.weights.identity(self.layer)
+        if not self.layer.trainable:
+            node.metadata_props[FROZEN] = "1"
         value = node.outputs[0]
         value.name = f"{self._node.outputs[0].name}/{len(self.nodes)}"
         value.type = ir.TensorType(ir.DataType.INT64 if op_type == "Shape" else self.dtype)
@@ -110,9 +116,11 @@ class Writer:
         """A constant that is no parameter."""
         array = np.asarray(numbers, dtype)
         key = (array.dtype, array.shape, array.tobytes())
-        return self.weights.get(
+        value = self.weights.get(
             key, f"onnx_nhwc_constant_{len(self.weights.graph.initializers)}", lambda: array
         )
+        value.metadata_props[PARAMETER] = ""
+        return value
 
     # --- axes ---------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from keras import layers
 
 from onnx_nhwc.keras.call import Call, is_float
-from onnx_nhwc.keras.form_writer import LAYER, Value, Weights, Writer
+from onnx_nhwc.keras.form_writer import FROZEN, LAYER, Value, Weights, Writer
 from onnx_nhwc.passes import graph as g
 from onnx_nhwc.passes.shapes import infer
 
@@ -57,7 +57,7 @@ def write_out(model: ir.Model) -> None:
         ):
             continue
         rank = len(dims)
-        layer = SimpleNamespace(name=node.name or node.outputs[0].name, path="")
+        layer = SimpleNamespace(name=node.name or node.outputs[0].name, path="", trainable=True)
         w = Writer(weights, layer, [None] * rank, node)
         w.dtype = x.dtype
         scale, bias = node.inputs[1], g.input_at(node, 2)
@@ -65,9 +65,10 @@ def write_out(model: ir.Model) -> None:
         axes = range(g.attribute(node, "axis", -1) % rank, rank)
         y = write_normalization(w, x, axes, g.attribute(node, "epsilon", 1e-5), scale, bias)
         for written in w.nodes:
-            written.metadata_props.pop(LAYER, None)
-            if LAYER in node.metadata_props:
-                written.metadata_props[LAYER] = node.metadata_props[LAYER]
+            for key in (LAYER, FROZEN):
+                written.metadata_props.pop(key, None)
+                if key in node.metadata_props:
+                    written.metadata_props[key] = node.metadata_props[key]
         w.finish(y)
 
 
