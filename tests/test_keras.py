@@ -198,6 +198,36 @@ def test_a_number_in_a_formula_is_no_parameter_whatever_its_name() -> None:
     assert sorted(int(np.prod(w.shape)) for w in weights) == [3, 6]
 
 
+def test_a_model_without_inputs_gets_one(tmp_path: Path) -> None:
+    """It is called on a vector of any length; its weights are weights all the same."""
+    text = """<ir_version: 8, opset_import: ["" : 17]> g () => (float[1,1,1,2] y, float[2] z)
+        <float[1,1,2,2] x = {1, 2, 3, 4}, float[1,1,2,1] w = {1, 2}> {
+        y = Conv(x, w)
+        z = Constant <value = float[2] {5, 6}> ()
+    }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
+    report = onnx_nhwc.convert_file(tmp_path / "m.onnx", tmp_path / "m.keras")
+    assert report.verification is not None
+    assert report.verification.ok
+    loaded = keras.saving.load_model(tmp_path / "m.keras")
+    for count in (1, 4):
+        found = loaded(np.ones(count, np.float32))
+        np.testing.assert_array_equal(np.reshape(found["y"], -1), [7, 10])
+        np.testing.assert_array_equal(found["z"], [5, 6])
+
+
+@pytest.mark.parametrize("outputs", ["float[1,3,4,5] y, float[1,3,4,5] x", "float[1,3,4,5] x"])
+def test_an_input_that_is_an_output_too(outputs: str, tmp_path: Path) -> None:
+    text = f"""<ir_version: 8, opset_import: ["" : 17]> g (float[1,3,4,5] x) => ({outputs}) {{
+        y = Relu(x)
+    }}"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
+    report = onnx_nhwc.convert_file(tmp_path / "m.onnx", tmp_path / "m.keras")
+    assert report.verification is not None
+    assert report.verification.ok
+    assert keras.saving.load_model(tmp_path / "m.keras").inputs[0].name == "x"
+
+
 # ------------------------------------------------------------------------------ names, settings
 
 

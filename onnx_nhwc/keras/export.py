@@ -37,7 +37,9 @@ from onnx_nhwc.passes.rules.contrib import DOMAIN as MICROSOFT
 from onnx_nhwc.passes.rules.spatial import DOMAIN, SpatialRule, usual_inputs
 from onnx_nhwc.passes.shapes import infer
 
-__all__ = ["Exporter", "UnsupportedNodesError"]
+__all__ = ["NO_INPUT", "Exporter", "UnsupportedNodesError"]
+
+NO_INPUT = "no_input"
 
 _ONLY_FOLDED = CARRIERS.keys() - {ir.DataType.BFLOAT16}
 """Types of constants that Keras has no tensors for: weights that are dequantised before they are used."""
@@ -61,6 +63,8 @@ class Exporter:
     Args:
         model: A graph of the functions dialect, or one that is channels first.
         channels_first: Are images channels first?
+
+    A model without inputs gets one, ``NO_INPUT``, of any length, whose numbers do not matter.
     """
 
     def __init__(self, model: ir.Model, *, channels_first: bool = False) -> None:
@@ -98,6 +102,9 @@ class Exporter:
         outputs = [self._io_name(value) for value in graph.outputs]
         for value in graph.inputs:
             self._input(value)
+        if not self._inputs:  # a Keras model is called on something
+            self._inputs.append(keras.Input((), name=self.names.unique(NO_INPUT)))
+            self.keep(self._inputs[0]._keras_history.operation)
         for node in graph:
             if node not in self._done and not self._is_arithmetic(node):
                 self.evaluate(node)
@@ -189,8 +196,6 @@ class Exporter:
     def zero(self) -> Any:
         """A symbolic 0: what a layer without inputs is called on."""
         if self._zero is None:
-            if not self._inputs:
-                raise UnsupportedError("a Keras model needs an input")
             x = self._inputs[0]
             key = (slice(0, 1), *[0] * (len(x.shape) - 1))
             first = x[key] if len(x.shape) else x
@@ -371,7 +376,9 @@ class Exporter:
         self._facts[value] = tensor
 
     def _output(self, value: ir.Value, name: str) -> Any:
-        """An output under its own name."""
+        """An output under its own name, which an input may have, too, if it is that output."""
+        if any(name == tensor.name for tensor in self._inputs):
+            name = self.names.unique(name)
         try:
             result = self.symbolic(value)
         except UnsupportedError as error:
