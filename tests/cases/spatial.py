@@ -152,7 +152,7 @@ CASES = [
         spatial=0,
         until=8,
         dynamic=False,
-        fixed=True,
+        whole=True,
         tol=SUMS,
     ),
     *[case("InstanceNormalization", image, weight("c"), weight("c"), tol=SUMS) for image in IMAGES],
