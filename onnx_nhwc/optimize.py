@@ -12,10 +12,12 @@ import threading
 import traceback
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
-from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError
+from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError, in_one_line
+from onnx_nhwc.terminal import hushed
 
 if TYPE_CHECKING:
     from onnx_nhwc.report import Report
@@ -134,15 +136,15 @@ def _seed(text: str) -> int:
 
 
 class _Progress:
-    """Shows the running phase, if stderr is a terminal and the work takes more than a second."""
+    """Shows the running phase, on a terminal, if the work takes more than a second."""
 
-    def __init__(self, enabled: bool) -> None:
+    def __init__(self, enabled: bool, terminal: TextIO) -> None:
         self._status = None
         self._timer: threading.Timer | None = None
-        if enabled and sys.stderr.isatty():
+        if enabled and terminal.isatty():
             from rich.console import Console
 
-            self._status = Console(stderr=True).status("")
+            self._status = Console(file=terminal).status("")
             self._timer = threading.Timer(1.0, self._status.start)
             self._timer.daemon = True
 
@@ -165,6 +167,10 @@ class _Progress:
 class _Warnings(warnings.catch_warnings):
     """Prints this package's warnings as one line each; all others stay as they are."""
 
+    def __init__(self, terminal: TextIO) -> None:
+        super().__init__(record=False)
+        self._terminal = terminal
+
     def __enter__(self) -> None:
         from onnx_nhwc.legacy.models import LegacyWarning
         from onnx_nhwc.passes.plausible import LayoutWarning
@@ -173,11 +179,11 @@ class _Warnings(warnings.catch_warnings):
         own = (LayoutWarning, LegacyWarning)
         for category in own:
             warnings.simplefilter("always", category)
-        others = warnings.showwarning
+        others, terminal = warnings.showwarning, self._terminal
 
         def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
             if issubclass(category, own):
-                print(f"onnx-nhwc: warning: {message}", file=sys.stderr)
+                print(f"onnx-nhwc: warning: {message}", file=terminal)
             else:
                 others(message, category, *where)
 
@@ -208,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # a fault of ours: one line all the same
         if arguments.verbose:
             traceback.print_exc()
-        text = " ".join(f"{type(error).__name__}: {error}".split())
+        text = in_one_line(f"{type(error).__name__}: {error}")
         hint = "Please report it, with what -v prints."
         print(f"onnx-nhwc: error: internal error, {text}. {hint}", file=sys.stderr)
         return 1
@@ -221,7 +227,10 @@ def _run(arguments: argparse.Namespace) -> int:
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # what is wrong, we say ourselves
     from onnx_nhwc.api import convert_file  # after the arguments are checked: it takes a while
 
-    with _Warnings(), _Progress(enabled=not arguments.quiet) as progress:
+    with ExitStack() as stack:
+        terminal = stack.enter_context(hushed(not arguments.verbose))
+        stack.enter_context(_Warnings(terminal))
+        progress = stack.enter_context(_Progress(not arguments.quiet, terminal))
         report = convert_file(
             arguments.src,
             arguments.dst,
