@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 READY   = $(VENV)/.ready
 
-.PHONY: demo test check bench fuzz clean
+.PHONY: demo test test-without-onednn check bench fuzz clean
 .DEFAULT_GOAL := demo
 
 # Converts a real network that comes with the onnx package.
@@ -15,6 +15,13 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n auto -q
+	$(MAKE) test-without-onednn
+
+# Keras models once more, on TensorFlow as older CPUs have it. The tests above have oneDNN unless
+# TF_ENABLE_ONEDNN_OPTS says otherwise.
+test-without-onednn: $(READY)
+	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest -n auto -q $(addprefix tests/,$(addsuffix .py, \
+		test_keras_first test_keras_in test_keras_layers test_keras_transposed test_keras_whole test_readme))
 
 check: $(READY)
 	$(BIN)/ruff check .
