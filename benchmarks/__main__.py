@@ -14,10 +14,21 @@ from benchmarks.conversion import against_floor, memory, scaling
 from benchmarks.inference import measure
 from benchmarks.measure import machine
 from benchmarks.networks import PROMISED, all_networks, exported
+from benchmarks.quantised import NAMES, quantised
 from benchmarks.tables import Results, markdown
 
 OUT = Path(__file__).resolve().parent / "results"
-PARTS = ("counts", "times", "conversion", "scaling", "memory", "keras", "applications", "mutations")
+PARTS = (
+    "counts",
+    "times",
+    "conversion",
+    "scaling",
+    "memory",
+    "quantised",
+    "keras",
+    "applications",
+    "mutations",
+)
 
 
 def main() -> int:
@@ -58,6 +69,12 @@ def main() -> int:
     if "memory" in parts:
         _say("memory")
         results["memory"] = memory()
+    if "quantised" in parts:
+        results["quantised"] = []
+        for network in exported():
+            if network.name in NAMES and re.search(options.only, network.name):
+                _say(f"quantised {network.name}")
+                results["quantised"] += quantised(network, options.seconds)
     if "keras" in parts and find_spec("keras") is not None:
         _say("keras")
         from benchmarks.keras_latency import latency

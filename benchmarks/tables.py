@@ -23,6 +23,8 @@ def markdown(results: Results) -> str:
         parts += ["## Time by size of the graph", SCALING, _scaling(results["scaling"])]
     if "memory" in results:
         parts += ["## Memory", _memory(results["memory"])]
+    if "quantised" in results:
+        parts += ["## Quantised networks on onnxruntime", QUANTISED, _quantised(results["quantised"])]
     if "keras" in results:
         parts += ["## As a Keras model", KERAS, _keras(results["keras"])]
     if "applications" in results:
@@ -59,6 +61,12 @@ CONVERSION = """Without verification, against `onnx.load` + `onnx.save` of the s
 `to_channels_last` is the library call, `convert_file` writes the result as well."""
 SCALING = """Processor time of one thread. Generated networks: residual blocks with BatchNormalization,
 Concat, gates, shuffles. The exponent is that of the growth since the row before: 1 is linear."""
+
+
+QUANTISED = """Quantised by onnxruntime's own quantiser (QDQ, weights int8, random calibration). One thread,
+all optimisations, medians of alternating runs in one process; the ratio is the median of the rounds'
+ratios to the source. "QLinearConv": in the graphs as onnxruntime has optimised them. "Steps": the largest
+difference of the output, in steps of its quantiser."""
 
 
 KERAS = """One thread, one image, medians of alternating runs; the ratio is to onnxruntime on the
@@ -104,6 +112,17 @@ def _application(row: Results | None) -> str:
         return "not converted"
     moved = row["transposes"][1] - row["transposes"][0]
     return f"{row['difference']:.0e}{'' if row['ok'] else ' (wrong)'} / {moved}"
+
+
+def _quantised(rows: list[Results]) -> str:
+    body = []
+    for row in rows:
+        found = [str(row[form]["qlinear_conv"]) for form in ("source", "functions", "standard")]
+        cells = [row["network"], row["kind"], f"{row['milliseconds']['source']:.1f} ms"]
+        cells += [f"{row['ratio'][dialect]:.3f}" for dialect in ("functions", "standard")]
+        body.append([*cells, " / ".join(found), f"{row['steps']:.2f}", str(row["rounds"])])
+    head = ["network", "activations and kernels", "source", "functions", "standard"]
+    return _table([*head, "QLinearConv: source / functions / standard", "steps", "rounds"], body)
 
 
 def _keras(rows: list[Results]) -> str:
