@@ -30,9 +30,29 @@ def spell_out(model: ir.Model) -> None:
     edits, sizes = g.Edits(model), Sizes()
     for graph in model.graphs():
         for node in graph:
+            if node.domain == DOMAIN:
+                _note_type(node)
             change = FORMS.get(node.op_type) if node.domain == DOMAIN else None
             if change is not None:
                 change(Old(node, edits, sizes))
+
+
+ZERO_POINTS = {
+    **dict.fromkeys(("QLinearAdd", "QLinearMul"), (7, 2)),
+    **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool", "QLinearSoftmax"), (4, 2)),
+    **dict.fromkeys(("QLinearLeakyRelu", "QLinearSigmoid"), (4, 2)),
+    "QLinearConcat": (1,),
+    "QLinearWhere": (8, 3),
+    "QGemm": (8,),
+}
+"""Inputs of quantised operators that have the type of the result; onnx does not infer it."""
+
+
+def _note_type(node: ir.Node) -> None:
+    points = (g.input_at(node, index) for index in ZERO_POINTS.get(node.op_type, ()))
+    kinds = [point.type for point in points if point is not None and point.type is not None]
+    if kinds and node.outputs[0].type is None:
+        node.outputs[0].type = kinds[0]
 
 
 Change = Callable[[Old], None]
