@@ -145,6 +145,8 @@ class Proof:
         if len(letters) != 1:
             raise BoundError(f"{name} joins the batch with another axis")
         (letter,) = letters
+        if node.op_type == "MaxUnpool" and not _pooled(node.inputs[1]):
+            raise BoundError(f"{name} is told places that count the samples, too")
         if letter in relation.whole | relation.resized and not self._untouched(node, letter):
             raise BoundError(f"{name} works along the batch")
         for value, port in zip(node.outputs, relation.outputs, strict=True):
@@ -265,3 +267,9 @@ def _landing(sizes: list[int], place: int, target: list[int], node: ir.Node) -> 
     if not possible:
         raise BoundError(f"{g.describe(node)} puts other axes around the batch")
     return place if place in possible else possible[0]
+
+
+def _pooled(places: ir.Value | None) -> bool:
+    """Whether places are those that a MaxPool of the same samples found."""
+    maker = places.producer() if places is not None else None
+    return maker is not None and maker.op_type == "MaxPool"
