@@ -145,6 +145,28 @@ def looped(condition: str) -> tuple[onnx.ModelProto, Feeds]:
     return model(text), {"x": floats(2, 3)}
 
 
+def bounded(count: str, condition: str) -> tuple[onnx.ModelProto, Feeds]:
+    """A Loop whose trip count and end only run time tells, and its bound a constant that they are cut by."""
+    text = f"""(float[2,3] x, int64 most) => (float[2,3] y, float[n,3] z)
+        <int64 five = {{5}}, int64 three = {{3}}, bool true = {{1}}> {{
+        few = Min(most, five)
+        y, z = Loop ({count}, true, x) <body = turn (int64 i, bool go, float[2,3] h)
+            => (bool again, float[2,3] next, float[3] given) <float two = {{2.0}}, float limit = {{90.0}}> {{
+            next = Mul(h, two)
+            given = ReduceSum <keepdims = 0> (next, zero)
+            total = ReduceSum <keepdims = 0> (next)
+            small = Less(total, limit)
+            early = Less(i, three)
+            both = And(early, small)
+            again = {condition}
+        }}>
+    }}"""
+    source = model(text)
+    body = next(node for node in source.graph.node if node.op_type == "Loop").attribute[0].g
+    body.initializer.append(onnx.numpy_helper.from_array(np.array([0]), "zero"))
+    return source, {"x": floats(2, 3) + 1, "most": np.array(4)}
+
+
 def growing() -> tuple[onnx.ModelProto, Feeds]:
     """A matrix of weights at every turn, and a state that gets longer."""
     text = """(float[n,5] x, float[5,5] w) => (float[n,5] y, float[n,15] z)
@@ -326,6 +348,10 @@ CASES: dict[str, Callable[[], tuple[onnx.ModelProto, Feeds]]] = {
     "loop": lambda: looped("Identity(go)"),
     "loop_until": lambda: looped("Less(i, last)"),
     "loop_while": lambda: looped("Less(total, limit)"),
+    "loop_of_at_most": lambda: bounded("few", "Identity(go)"),
+    "loop_of_at_most_while": lambda: bounded("few", "Identity(small)"),
+    "loop_ended_by_its_turn": lambda: bounded("most", "Identity(both)"),
+    "loop_without_count": lambda: bounded("", "Identity(both)"),
     "loop_growing": growing,
     "scan": scanned,
     "sequences": sequences,
@@ -349,6 +375,23 @@ def test_it_computes_the_same_once_saved(name: str, io: str, tmp_path: Path) -> 
 def test_a_loops_weights_are_shared() -> None:
     source, _ = growing()
     assert [tuple(w.shape) for w in exported(source).model.trainable_weights] == [(5, 5)]
+
+
+@pytest.mark.parametrize("most", [0, 1, 9])
+def test_a_loop_runs_as_often_as_it_is_told(most: int) -> None:
+    source, feeds = bounded("few", "Identity(go)")
+    feeds["most"] = np.array(most)
+    result = exported(source, free=False)
+    session = Session(source)
+    actual = run(result, feeds, session.names)
+    assert differences(result, session.names, session.run(feeds), actual) == []
+
+
+@pytest.mark.parametrize(("count", "condition"), [("most", "Identity(go)"), ("", "Identity(small)")])
+def test_a_loop_without_a_bound_is_refused(count: str, condition: str) -> None:
+    source, _ = bounded(count, condition)
+    with pytest.raises(onnx_nhwc.ConversionError, match=r"known at run time only.*constant trip count"):
+        exported(source)
 
 
 def test_a_loop_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

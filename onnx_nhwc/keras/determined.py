@@ -16,6 +16,8 @@ from keras import ops
 
 from onnx_nhwc.keras.arithmetic import plus
 from onnx_nhwc.keras.values import UnsupportedError
+from onnx_nhwc.passes import graph as g
+from onnx_nhwc.passes.rules import RULES
 
 if TYPE_CHECKING:
     from onnx_nhwc.keras.call import Call
@@ -24,6 +26,9 @@ __all__ = ["determined", "padded", "reduced", "result", "sliced"]
 
 Sizes = tuple[int, ...]
 
+_ELEMENTWISE = {RULES["Sqrt"].relate, RULES["CastLike"].relate}
+"""How the rules describe operators whose result has the sizes of their first input."""
+
 
 def result(call: Call, index: int = 0) -> Sizes | None:
     """The sizes of an output if all of them are numbers."""
@@ -31,13 +36,20 @@ def result(call: Call, index: int = 0) -> Sizes | None:
 
 
 def _declared(call: Call, value: ir.Value) -> Sizes | None:
+    """The sizes of a value, its own, or those of what is computed from it element by element."""
     shape = value.shape
     if shape is not None and all(isinstance(size, int) for size in shape):
         return tuple(int(size) for size in shape if isinstance(size, int))
     dims = call.exporter.shapes.shape(value)
-    if dims is None or not all(dim.static for dim in dims):
-        return None
-    return tuple(dim.number for dim in dims)
+    if dims is not None and all(dim.static for dim in dims):
+        return tuple(dim.number for dim in dims)
+    for node, index in value.uses():
+        rule = RULES.get(node.op_type) if node.domain in g.STANDARD and index == 0 else None
+        if rule is not None and rule.relate in _ELEMENTWISE:
+            found = _declared(call, node.outputs[0])
+            if found is not None:
+                return found
+    return None
 
 
 def determined(call: Call, name: str) -> list[int] | None:

@@ -185,17 +185,18 @@ def one_hot(call: Call) -> Any:
 def trilu(call: Call) -> Any:
     x = call.tensor(0)
     upper = call.attribute("upper", 1)
-    rows, columns = x.shape[-2:]
-    if rows is None or columns is None:
-        raise UnsupportedError("it needs to know the size of its matrices")
-    diagonal = np.arange(columns)[None, :] - np.arange(rows)[:, None]
-    mask: Any = diagonal >= 0 if upper else diagonal <= 0
-    if call.constant(1) is not None:
-        k = int(call.array(1, "k").reshape(-1)[0])
-        mask = diagonal >= k if upper else diagonal <= k
-    elif call.has(1):
+    *_, rows, columns = call.exporter.dims(call.value(0)) or ()
+    if rows.static and columns.static:
+        diagonal: Any = np.arange(columns.number)[None, :] - np.arange(rows.number)[:, None]
+    else:
+        row, column = (call.exporter.sizes.range(dim) for dim in (rows, columns))
+        diagonal = ops.subtract(ops.expand_dims(column, 0), ops.expand_dims(row, 1))
+    if call.has(1) and call.constant(1) is None:
         k = ops.reshape(call.tensor(1), (1, 1))
-        mask = (ops.less_equal if upper else ops.greater_equal)(k, diagonal)
+        mask: Any = (ops.less_equal if upper else ops.greater_equal)(k, diagonal)
+    else:
+        first = int(call.array(1, "k").reshape(-1)[0]) if call.has(1) else 0
+        mask = diagonal >= first if upper else diagonal <= first
     return ops.where(mask, x, ops.zeros_like(x))
 
 

@@ -24,13 +24,19 @@ __all__ = ["loop", "scan"]
 _NODES = 20_000
 """A Keras model of more nodes than this takes minutes to build."""
 
+_UNBOUNDED = (
+    "how often it runs is known at run time only, and Keras saves no model with a while_loop: "
+    "give it a constant trip count, declare the length of an output, or end its condition by a constant"
+)
+
 
 def loop(call: Call) -> Any:
-    """Loop; how often it runs at most has to be known, or to follow from what it gives out."""
+    """Loop; how often it runs at most has to be known, or to follow from its condition or its outputs."""
     body: ir.Graph = call.attribute("body")
     count = len(call.values) - 2
     limit, exact = _limit(call, count)
     _affordable(body, limit)
+    conditions = _conjuncts(body.outputs[0])
     turns = _Turns(call, body, [call.exporter.fact(call.value(2 + i)) for i in range(count)])
     go: Fact = call.exporter.fact(call.value(1)) if call.has(1) else Constant.of(np.array(True))
     for turn in range(limit if limit is not None else _NODES):
@@ -40,7 +46,12 @@ def loop(call: Call) -> Any:
             break
         go = turns.run(turn, go)
         if limit is None and not isinstance(go, Constant):
-            raise UnsupportedError("how often it runs is known at run time only")
+            _affordable(body, turn)
+            known = [fact for fact in map(call.exporter.fact, conditions) if isinstance(fact, Constant)]
+            if not known:
+                raise UnsupportedError(_UNBOUNDED)
+            if not all(fact.array.reshape(-1)[0] for fact in known):
+                break
     else:
         if limit is None:
             raise UnsupportedError(f"it has no limit, and does not end within {_NODES} turns")
@@ -59,7 +70,24 @@ def _limit(call: Call, count: int) -> tuple[int | None, bool]:
         shape = call.exporter.shapes.declared(output)
         if shape is not None and shape[0].static:
             return shape[0].number, False
-    raise UnsupportedError("how often it runs is known at run time only")
+    node = call.value(0).producer()
+    if node is not None and node.op_type == "Min":
+        facts = [call.exporter.fact(value) for value in node.inputs if value is not None]
+        bounds = [fact for fact in facts if isinstance(fact, Constant)]
+        if bounds:
+            return min(int(fact.array.reshape(-1)[0]) for fact in bounds), False
+    return None, False
+
+
+def _conjuncts(condition: ir.Value) -> list[ir.Value]:
+    """Values all of which have to be true for a condition to be true; the condition is one of them."""
+    node = condition.producer()
+    parts = [condition]
+    if node is not None and node.op_type in {"And", "Cast", "Identity"}:
+        for value in node.inputs:
+            if value is not None:
+                parts += _conjuncts(value)
+    return parts
 
 
 def _affordable(body: ir.Graph, turns: int | None) -> None:
@@ -158,10 +186,10 @@ def _at(axes: list[int], old: Any, new: Any) -> list[tuple[Any, Any]]:
 
 def scan(call: Call) -> Any:
     """Scan: the body's turns are as many as the axis that it runs along is long."""
-    if call.opset < 9:
-        raise UnsupportedError("before opset 9 it has a batch")
     body: ir.Graph = call.attribute("body")
     count = call.attribute("num_scan_inputs")
+    if call.opset < 9:
+        return _scan_of_samples(call, body, count)
     first = call.count - count
     axes = call.attribute("scan_input_axes") or [0] * count
     back = call.attribute("scan_input_directions") or [0] * count
@@ -169,7 +197,7 @@ def scan(call: Call) -> Any:
     states, rows = facts[:first], facts[first:]
     turns = rows[0].shape[axes[0] % len(rows[0].shape)]
     if turns is None:
-        raise UnsupportedError("how often it runs is known at run time only")
+        raise UnsupportedError(_UNBOUNDED)
     _affordable(body, turns)
     given: list[list[Fact]] = []
     for turn in range(turns):
@@ -189,6 +217,34 @@ def scan(call: Call) -> Any:
         column = [results[i] for results in (reversed(given) if reverse else given)]
         columns.append(_stacked(column, axis % (len(column[0].shape) + 1)))
     return [*states, *columns]
+
+
+def _scan_of_samples(call: Call, body: ir.Graph, count: int) -> list[Fact]:
+    """Scan as it was before opset 9: it runs for every sample of a batch, which is axis 0, apart."""
+    if call.has(0):
+        raise UnsupportedError("its samples have lengths of their own")
+    back = call.attribute("directions") or [0] * count
+    facts = [call.exporter.fact(call.value(i)) for i in range(1, call.count)]
+    samples, turns = facts[-1].shape[:2]
+    if samples is None or turns is None:
+        raise UnsupportedError(_UNBOUNDED)
+    _affordable(body, samples * turns)
+    first = len(facts) - count
+    results = []
+    for sample in range(samples):
+        mine = [_part(fact, 0, sample) for fact in facts]
+        states, given = mine[:first], []
+        for turn in range(turns):
+            parts = [
+                _part(row, 0, turns - 1 - turn if reverse else turn)
+                for row, reverse in zip(mine[first:], back, strict=True)
+            ]
+            found = replay(call, body, [*states, *parts])
+            steady(call, states, body.inputs, body.outputs)
+            states = found[:first]
+            given.append(found[first:])
+        results.append([*states, *(_stacked(list(column), 0) for column in zip(*given, strict=True))])
+    return [_stacked(list(column), 0) for column in zip(*results, strict=True)]
 
 
 def _part(row: Fact, axis: int, index: int) -> Fact:

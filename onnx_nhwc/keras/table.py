@@ -13,6 +13,7 @@ from onnx_nhwc.keras import (
     control,
     convolution,
     deformable,
+    features,
     indexing,
     linear,
     loops,
@@ -166,6 +167,8 @@ OPERATORS: dict[str, Callable[[Call], Any]] = {
     "Einsum": linear.einsum,
     "DFT": spectra.dft,
     "STFT": spectra.stft,
+    "MelWeightMatrix": features.mel_weight_matrix,
+    "TfIdfVectorizer": features.tf_idf,
     # Images.
     "Conv": convolution.conv,
     "ConvInteger": convolution.conv_integer,
