@@ -3,8 +3,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 READY   = $(VENV)/.ready
+# The versions that were tested; empty for the newest there are.
+PINS   ?= constraints.txt
 
-.PHONY: demo test test-without-onednn check bench fuzz clean
+.PHONY: demo test test-without-onednn newest oldest check bench fuzz clean
 .DEFAULT_GOAL := demo
 
 # Converts a real network that comes with the onnx package.
@@ -23,6 +25,14 @@ test-without-onednn: $(READY)
 	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest -n auto -q $(addprefix tests/,$(addsuffix .py, \
 		test_keras_first test_keras_in test_keras_layers test_keras_transposed test_keras_whole test_readme))
 
+# The same tests with what is newest today, and with the oldest versions that setup.cfg admits.
+newest:
+	rm -f .venv-newest/.ready
+	$(MAKE) test VENV=.venv-newest PINS=
+
+oldest:
+	$(MAKE) test VENV=.venv-oldest PINS=constraints-oldest.txt
+
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -38,10 +48,10 @@ fuzz: $(READY)
 		tests/test_keras_applications.py tests/test_keras_files.py
 
 # Set up once, and again when the dependencies change.
-$(READY): setup.cfg pyproject.toml
+$(READY): setup.cfg pyproject.toml $(PINS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,keras]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(addprefix -c ,$(PINS)) --upgrade --editable '.[dev,keras]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) out build dist *.egg-info
+	rm -rf $(VENV) .venv-newest .venv-oldest out build dist *.egg-info

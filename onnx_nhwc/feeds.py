@@ -74,7 +74,7 @@ def candidates(
     """Yield sets of values for ``inputs``, no two alike in sizes and range.
 
     Floats are normally distributed, integers small and not negative (those of 8 bits without a
-    sign, which are images, cover their range), booleans even. Dimensions of one name have one
+    sign, which are images, cover their range), booleans even at first. Dimensions of one name have one
     size. The same ``seed`` gives the same values.
 
     Args:
@@ -97,7 +97,7 @@ def candidates(
         for samples, sizes in _GUESSES:
             shapes = _shapes(inputs, samples, sizes, given)
             integers = any(
-                np.issubdtype(_TYPES[entry.type], np.integer) for entry in inputs if entry.name not in given
+                np.dtype(_TYPES[entry.type]).kind in "iub" for entry in inputs if entry.name not in given
             )
             key = (tuple(shapes.items()), limit if integers else 0)
             if key not in seen:
@@ -168,7 +168,11 @@ def _values(
         if issubclass(dtype, np.floating):
             values[entry.name] = rng.standard_normal(shape).astype(dtype)
         elif dtype is np.bool_:
-            values[entry.name] = rng.integers(0, 2, shape).astype(dtype)
+            # further tries are all true, then all false: one branch of an If may be none that runs
+            even = limit == _INT_LIMITS[0]
+            values[entry.name] = (rng.integers(0, 2, shape) if even else np.full(shape, limit == 2)).astype(
+                dtype
+            )
         elif dtype is np.str_:
             values[entry.name] = rng.choice(np.array(["a", "b", "c"], dtype=object), shape)
         else:

@@ -199,8 +199,9 @@ def _forget(node: ir.Node, shapes: Shapes, edits: g.Edits) -> None:
         node.replace_input_with(1, None if dtype is None else edits.constant([], "roi", dtype))
     if node.op_type == "Concat":
         site = Site.of(node, shapes.shape, shapes.values)
+        axis = int(g.attribute(node, "axis", 1))
         pairs = zip(node.inputs, site.inputs, strict=True)
-        full = [value for value, shape in pairs if not shape or not is_empty(shape[site.axis(1)])]
+        full = [value for value, shape in pairs if not shape or not is_empty(shape[axis])]
         if 0 < len(full) < len(node.inputs):
             node.resize_inputs(len(full))
             for index, value in enumerate(full):

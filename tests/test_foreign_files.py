@@ -22,7 +22,14 @@ FOLDER = Path(__file__).parent / "models" / "foreign"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.onnx"))
 DRAWS = {"05x_fold_dropout_in_training"}
 """Models that draw random numbers: two runs of the source differ already."""
-NO_TRANSPOSE = {"08c_concat_flattened_gemm", "08f_negative_batch_reshape"}
+NO_TRANSPOSE = {"08f_negative_batch_reshape"}
+REFUSED = {
+    "02f_if_of_two_ranks_before_conv1d": "If 'b': its branch cannot be expressed",
+    "05x_fold_dropout_in_training": "Dropout 'p': it drops at random",
+    "08e_if_other_rank_before_conv2d": "If 'b': its branches give results of different shapes",
+    "37_loop_runtime": "Loop 'y': how often it runs is known at run time only",
+}
+"""What a Keras model cannot say, and the reason that the user is given. ``keras.ops.while_loop`` cannot be saved."""
 NO_KERAS = {name for name in NAMES if "zipmap" in name}
 """A Keras model returns tensors, no maps."""
 
@@ -106,7 +113,7 @@ def test_a_foreign_file_converts(name: str, dialect: str, tmp_path: Path) -> Non
         assert not transposes(onnx.load(path))
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - NO_KERAS))
+@pytest.mark.parametrize("name", sorted(set(NAMES) - NO_KERAS - REFUSED.keys()))
 @pytest.mark.filterwarnings("ignore::onnx_nhwc.LayoutWarning")
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # TensorFlow's
 def test_a_foreign_file_becomes_a_keras_model(name: str, tmp_path: Path) -> None:
@@ -118,3 +125,13 @@ def test_a_foreign_file_becomes_a_keras_model(name: str, tmp_path: Path) -> None
     assert report.verification is not None
     assert report.verification.ok
     assert keras.saving.load_model(path).count_params() >= 0
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.filterwarnings("ignore::onnx_nhwc.LayoutWarning")
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # TensorFlow's
+def test_what_keras_cannot_say_is_refused_with_the_reason(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "result.keras"
+    with pytest.raises(onnx_nhwc.ConversionError, match=REFUSED[name]):
+        onnx_nhwc.convert_file(FOLDER / f"{name}.onnx", path)
+    assert not path.exists()
