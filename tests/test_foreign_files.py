@@ -29,7 +29,7 @@ REFUSED = {
     "08e_if_other_rank_before_conv2d": "If 'b': its branches give results of different shapes",
     "37_loop_runtime": "Loop 'y': how often it runs is known at run time only",
 }
-"""What a Keras model cannot say, and the reason that the user is given. ``keras.ops.while_loop`` cannot be saved."""
+"""What a Keras model cannot say, and the reason given. ``keras.ops.while_loop`` cannot be saved."""
 NO_KERAS = {name for name in NAMES if "zipmap" in name}
 """A Keras model returns tensors, no maps."""
 
