@@ -91,6 +91,8 @@ class Declarations:
         number = _number(dim)
         if number is not None:
             return number
+        if isinstance(stated, int) and self.believed:
+            return stated
         name = written(dim)
         if name is not None and not MADE_UP.search(name):
             return name

@@ -199,9 +199,10 @@ def _forget(node: ir.Node, shapes: Shapes, edits: g.Edits) -> None:
         node.replace_input_with(1, None if dtype is None else edits.constant([], "roi", dtype))
     if node.op_type == "Concat":
         site = Site.of(node, shapes.shape, shapes.values)
-        axis = int(g.attribute(node, "axis", 1))
         pairs = zip(node.inputs, site.inputs, strict=True)
-        full = [value for value, shape in pairs if not shape or not is_empty(shape[axis])]
+        full = [
+            value for value, shape in pairs if not shape or not is_empty(shape[site.axis(1, rank=len(shape))])
+        ]
         if 0 < len(full) < len(node.inputs):
             node.resize_inputs(len(full))
             for index, value in enumerate(full):

@@ -99,6 +99,7 @@ def _convolutions(layer: Any) -> tuple[Any, Any]:
         "rank": cell.rank,
         "data_format": cell.data_format,
         "kernel_size": cell.kernel_size,
+        "trainable": layer.trainable,
     }
     entering = SimpleNamespace(
         name=f"{layer.name}_input",
