@@ -67,9 +67,10 @@ def _limit(call: Call, count: int) -> tuple[int | None, bool]:
         turns = int(known.array.reshape(-1)[0])
         return (None if turns >= 2**31 - 1 else turns), True
     for output in call.node.outputs[count:]:
-        shape = call.exporter.shapes.declared(output)
-        if shape is not None and shape[0].static:
-            return shape[0].number, False
+        for value in _alike(output):
+            shape = call.exporter.shapes.declared(value)
+            if shape is not None and shape[0].static:
+                return shape[0].number, False
     node = call.value(0).producer()
     if node is not None and node.op_type == "Min":
         facts = [call.exporter.fact(value) for value in node.inputs if value is not None]
@@ -77,6 +78,12 @@ def _limit(call: Call, count: int) -> tuple[int | None, bool]:
         if bounds:
             return min(int(fact.array.reshape(-1)[0]) for fact in bounds), False
     return None, False
+
+
+def _alike(value: ir.Value) -> list[ir.Value]:
+    """The value and its casts, all of one shape: any of them may be the one that is declared."""
+    casts = [node.outputs[0] for node in value.consumers() if node.op_type in {"Cast", "Identity"}]
+    return [value, *(same for cast in casts for same in _alike(cast))]
 
 
 def _conjuncts(condition: ir.Value) -> list[ir.Value]:
