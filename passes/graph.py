@@ -225,11 +225,20 @@ def ir_shape(shape: Sequence[Dim]) -> ir.Shape:
     return ir.Shape([dim.number if dim.static else written(dim) for dim in shape])
 
 
+def _let_go(node: ir.Node) -> None:
+    """Bodies of a node that goes read nothing of the graphs around them any more."""
+    for body in subgraphs(node):
+        for inner in body.all_nodes():
+            for index in range(len(inner.inputs)):
+                inner.replace_input_with(index, None)
+
+
 def remove_dead(model: ir.Model) -> None:
     """Remove nodes and initializers that nothing reads any more."""
     for graph in reversed(list(model.graphs())):  # what bodies read of the graph around them, first
         for node in reversed(graph):
             if not any(value.uses() or value.is_graph_output() for value in node.outputs):
+                _let_go(node)
                 graph.remove(node, safe=True)
     for graph in model.graphs():
         for name, value in list(graph.initializers.items()):

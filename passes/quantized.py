@@ -63,7 +63,7 @@ def join(added: Iterable[ir.Node]) -> None:
             continue
         others = [use.node for use in data.uses() if use.idx == 0 and _is_same(use.node, node)]
         others = [other for other in others if other is not node and other.graph is node.graph]
-        if others:
+        if others and not output.is_graph_output():
             output.replace_all_uses_with(others[0].outputs[0])
             node.graph.remove(node, safe=True)
 

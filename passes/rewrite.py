@@ -274,15 +274,15 @@ class _Rewriter:
         if not open_dims:
             return self.edits.constant([int(e) for e in entries if not isinstance(e, Dim)], "shape")
         parts = [
-            self._size_of(e, insert) if isinstance(e, Dim) else self.edits.constant([e], "size")
+            self._size_of(e, value, insert) if isinstance(e, Dim) else self.edits.constant([e], "size")
             for e in entries
         ]
         return self.edits.node("Concat", parts, {"axis": 0}, name="shape", insert=insert)
 
-    def _size_of(self, dim: Dim, insert: Callable[[ir.Node], None]) -> ir.Value:
+    def _size_of(self, dim: Dim, near: ir.Value, insert: Callable[[ir.Node], None]) -> ir.Value:
         """A symbolic size as a tensor of one element, read from a value that has it as an axis."""
         found: ir.Value | None = None
-        factors = [self._symbol(symbol, insert) for symbol in dim.symbols]
+        factors = [self._symbol(symbol, near, insert) for symbol in dim.symbols]
         if dim.number != 1:
             factors.append(self.edits.constant([dim.number], "factor"))
         for factor in factors:
@@ -294,13 +294,14 @@ class _Rewriter:
         assert found is not None
         return found
 
-    def _symbol(self, symbol: str, insert: Callable[[ir.Node], None]) -> ir.Value:
-        if symbol not in self.flow.shapes.sources:
+    def _symbol(self, symbol: str, near: ir.Value, insert: Callable[[ir.Node], None]) -> ir.Value:
+        found = self.flow.shapes.source(symbol, near)
+        if found is None:
             raise ConversionError(
                 f"the size '{symbol}' cannot be read from any value",
                 "Fix the model's input sizes with --shape NAME=1,3,224,224",
             )
-        source, axis = self.flow.shapes.sources[symbol]
+        source, axis = found
         dims = self.flow.shape(source)
         assert dims is not None
         stored = self.result.stored.get(source, identity_stored(dims))

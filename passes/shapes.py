@@ -39,12 +39,21 @@ class Shapes:
     relations: dict[ir.Node | Tie, Relation] = field(default_factory=dict)
     views: dict[ir.Node, list[Step]] = field(default_factory=dict)
     sites: dict[ir.Node, Site] = field(default_factory=dict)
-    sources: dict[str, tuple[ir.Value, int]] = field(default_factory=dict)
-    """Where a symbol's number can be read at run time: an axis of a value."""
+    sources: dict[str, dict[ir.Graph | None, tuple[ir.Value, int]]] = field(default_factory=dict)
+    """Where a symbol's number can be read at run time: an axis of a value of a graph, or of a body."""
+    outer: dict[ir.Graph | None, ir.Graph] = field(default_factory=dict)
+    """The graph around a body, whose values it sees; not the other way."""
     declarations: Declarations = field(default_factory=Declarations)
     """What the model states of the results of its nodes, right or wrong."""
     ranks: dict[ir.Value, int] = field(default_factory=dict)
     """Ranks that only a value's readers tell."""
+
+    def source(self, symbol: str, value: ir.Value) -> tuple[ir.Value, int] | None:
+        """The value and its axis that tell a symbol's number where ``value`` is computed, if any do."""
+        told, graph = self.sources.get(symbol, {}), value.graph
+        while graph not in told and graph in self.outer:
+            graph = self.outer[graph]
+        return told.get(graph)
 
     def shape(self, value: ir.Value) -> Shape | None:
         """A value's sizes; None if not even its rank is known."""
@@ -103,7 +112,7 @@ class Shapes:
         columns = zip(
             self._untold(value, rank), *(shape for shape in known if len(shape) == rank), strict=True
         )
-        self.dims[value] = tuple(self._best(fresh, told) for fresh, *told in columns)
+        self.dims[value] = tuple(self._best(value, fresh, told) for fresh, *told in columns)
         self._remember(value)
         self.declarations.correct(value, self.dims[value])
 
@@ -115,7 +124,7 @@ class Shapes:
             for size, dim in zip(stated, _fresh(value, rank), strict=True)
         )
 
-    def _best(self, fresh: Dim, opinions: Sequence[Dim]) -> Dim:
+    def _best(self, value: ir.Value, fresh: Dim, opinions: Sequence[Dim]) -> Dim:
         told = [dim for dim in reversed(opinions) if dim != UNKNOWN]
         if MADE_UP.search(str(fresh)) is None and all(map(_made_up, told)):
             told.insert(0, fresh)
@@ -125,7 +134,7 @@ class Shapes:
                 return dim
         for dim in told:
             single = dim.number == 1 and len(dim.symbols) == 1
-            if single or all(symbol in self.sources for symbol in dim.symbols):
+            if single or all(self.source(symbol, value) for symbol in dim.symbols):
                 return dim
             name = written(dim)
             if name is not None:
@@ -135,7 +144,7 @@ class Shapes:
     def _remember(self, value: ir.Value) -> None:
         for axis, dim in enumerate(self.dims[value] or ()):
             if dim.number == 1 and len(dim.symbols) == 1:
-                self.sources.setdefault(dim.symbols[0], (value, axis))
+                self.sources.setdefault(dim.symbols[0], {}).setdefault(value.graph, (value, axis))
 
 
 def _fresh(value: ir.Value, rank: int) -> Shape:
@@ -169,6 +178,7 @@ def _walk(graph: ir.Graph, shapes: Shapes, edits: g.Edits) -> None:
         shapes.shape(value)
     for node in graph:
         for body in g.subgraphs(node):
+            shapes.outer[body] = graph
             _carry_ranks(node, body, shapes)
             _walk(body, shapes, edits)
         _forget(node, shapes, edits)

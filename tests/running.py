@@ -49,8 +49,10 @@ def accepted(model: onnx.ModelProto) -> str:
     return ""
 
 
-APPROXIMATE = ["WeightBiasQuantization"]
-"""Optimisations of onnxruntime that change results: this one rounds float weights to 8 bits."""
+APPROXIMATE = ["WeightBiasQuantization", "DoubleQDQPairsRemover", "QDQS8ToU8Transformer"]
+"""Optimisations of onnxruntime 1.32 that change results: the first rounds float weights to 8 bits, the
+second leaves out roundings, and takes one scale for all channels. The third makes models of opset 21 and
+newer unloadable, where a DequantizeLinear is read by more than one Reshape."""
 
 
 class Session:
@@ -60,6 +62,7 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
+        options.add_session_config_entry("session.x64quantprecision", "1")  # as the comparison does
         if not optimized:
             level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
             options.graph_optimization_level = level
