@@ -30,3 +30,15 @@ def test_a_checkout_sees_the_same_modules() -> None:
 def test_everything_public_is_documented() -> None:
     for name in onnx_nhwc.__all__:
         assert getattr(onnx_nhwc, name).__doc__, name
+
+
+def test_the_readme_names_the_versions_that_are_tested() -> None:
+    lines = [line.split("|")[1:-1] for line in (ROOT / "README.md").read_text().splitlines() if "|" in line]
+    rows = {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in lines}
+    (names,) = (
+        [cell.strip() for cell in cells[1:]] for cells in lines if "onnxruntime" in map(str.strip, cells)
+    )
+    for row, file in (("oldest tested", "constraints-oldest.txt"), ("newest tested", "constraints.txt")):
+        pinned = (line.split("==") for line in (ROOT / file).read_text().splitlines() if "==" in line)
+        versions = dict(pinned)
+        assert rows[row] == [versions[name] for name in names]
