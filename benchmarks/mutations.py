@@ -28,6 +28,7 @@ def mutations(wanted: Callable[[str], object], say: Callable[[str], None]) -> li
             total.caught += found.caught
             total.without_effect += found.without_effect
             total.missed += [f"{case.name}: {missed}" for missed in found.missed]
+            total.only_roundings += [f"{case.name}: {name}" for name in found.only_roundings]
     return [{"kind": kind, "networks": len(networks), **vars(total)} for kind, total in totals.items()]
 
 

@@ -44,9 +44,24 @@ changes no output by a bit is no fault."""
 
 def _mutations(rows: list[Results]) -> str:
     body = [
-        [row["kind"], row["networks"], row["faults"], row["caught"], row["without_effect"]] for row in rows
+        [
+            row["kind"],
+            row["networks"],
+            row["faults"],
+            row["caught"],
+            row["without_effect"],
+            len(row["only_roundings"]),
+        ]
+        for row in rows
     ]
-    head = ["fault", "networks", "put in", "caught", "without effect, not counted"]
+    head = [
+        "fault",
+        "networks",
+        "put in",
+        "caught",
+        "without effect, not counted",
+        "but for roundings, not counted",
+    ]
     return _table(head, [[str(cell) for cell in line] for line in body])
 
 

@@ -1,6 +1,8 @@
 """Faults as a compiler of layouts makes them, put into a converted model: does the comparison see them?
 
 A mutation that leaves every output as it was, bit for bit, is no fault on what was fed, and is not counted.
+Nor is one that moves roundings only: a bias that the normalisation behind it takes out, or that softmax does,
+may be permuted, which double precision shows.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from onnx import numpy_helper
 from onnx_nhwc.judging import Judge
 from onnx_nhwc.passes.errors import VerificationError
 from onnx_nhwc.runtime import Session
+from tests.doubled import run_in_double
 from tests.running import Feeds, Perms, layouts, stored
 
 __all__ = ["KINDS", "Tally", "mutated", "tally"]
@@ -121,6 +124,7 @@ class Tally:
     caught: int = 0
     without_effect: int = 0
     missed: list[str] = field(default_factory=list)
+    only_roundings: list[str] = field(default_factory=list)
 
 
 def mutated(model: onnx.ModelProto, kind: str, most: int, seed: int) -> Iterator[onnx.ModelProto]:
@@ -159,9 +163,18 @@ def tally(
             ):
                 count.without_effect += 1
                 continue
-            count.faults += 1
             if all(not all(c.ok for c in judge.compare(actual, perms["outputs"])) for judge in judges):
                 count.caught += 1
+            elif _same_in_double(converted, model, given):
+                count.only_roundings.append(f"{kind} {number}")
+                continue
             else:
                 count.missed.append(f"{kind} {number}")
+            count.faults += 1
     return found
+
+
+def _same_in_double(model: onnx.ModelProto, other: onnx.ModelProto, feeds: Feeds) -> bool:
+    """Whether two models compute the same but for the roundings of double precision."""
+    pairs = zip(run_in_double(model, feeds), run_in_double(other, feeds), strict=True)
+    return all(np.abs(a - b).max(initial=0) <= 1e-12 * np.abs(a).max(initial=0) for a, b in pairs)

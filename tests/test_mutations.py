@@ -48,6 +48,24 @@ def test_a_fault_below_the_noise_is_told() -> None:
     assert count.caught == 1  # the large weights: what is added in the last bits is not to be seen
 
 
+def test_what_moves_roundings_only_is_no_fault() -> None:
+    """A bias that the normalisation behind it takes out; what double precision shows too, is one."""
+    text = """
+        <ir_version: 8, opset_import: ["" : 17]>
+        normal (float[1,3,8,8] x) => (float[1,3,8,8] y)
+        <float[3,3,1,1] w = {1, 2, 3, -4, 5, 6, 7, -8, 9}, float[3] bias = {1, 2, 4},
+         float[3] scale = {1, 1.5, 2}, float[3] shift = {0, 0.5, 1}>
+        { a = Conv (x, w, bias)
+          y = InstanceNormalization (a, scale, shift) }"""
+    source = onnx.parser.parse_model(text)
+    result, _ = converted(source)
+    feeds = {"x": np.random.default_rng(0).standard_normal((1, 3, 8, 8)).astype(np.float32)}
+    count = tally(source, result, feeds, ["channels permuted"], 9)["channels permuted"]
+    assert count.missed == []
+    assert len(count.only_roundings) + count.without_effect == 1
+    assert count.caught == count.faults == 3
+
+
 def test_faults_are_put_in_without_touching_the_model() -> None:
     case = by_name(NETWORKS[0])
     result, _ = converted(case.load())

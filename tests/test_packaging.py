@@ -33,7 +33,11 @@ def test_everything_public_is_documented() -> None:
 
 
 def test_the_readme_names_the_versions_that_are_tested() -> None:
-    lines = [line.split("|")[1:-1] for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("|")]
+    lines = [
+        line.split("|")[1:-1]
+        for line in (ROOT / "README.md").read_text().splitlines()
+        if line.startswith("|")
+    ]
     rows = {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in lines}
     (names,) = (
         [cell.strip() for cell in cells[1:]] for cells in lines if "onnxruntime" in map(str.strip, cells)
