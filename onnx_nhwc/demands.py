@@ -379,6 +379,18 @@ def _constants(graph: onnx.GraphProto) -> dict[str, Array]:
     for each in _graphs(graph):
         found |= {tensor.name: numpy_helper.to_array(tensor) for tensor in each.initializer}
         for node in each.node:
-            if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
-                found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+            if node.op_type == "Constant" and node.attribute:
+                value = _number(node.attribute[0])
+                found |= {} if value is None else {node.output[0]: value}
     return found
+
+
+def _number(attribute: onnx.AttributeProto) -> Array | None:
+    """What a Constant holds, in any of its forms; None for strings and sparse tensors."""
+    if attribute.name == "value":
+        return numpy_helper.to_array(attribute.t)
+    if attribute.name in ("value_int", "value_ints"):
+        return np.array(onnx.helper.get_attribute_value(attribute), np.int64)
+    if attribute.name in ("value_float", "value_floats"):
+        return np.array(onnx.helper.get_attribute_value(attribute), np.float32)
+    return None

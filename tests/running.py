@@ -49,16 +49,17 @@ def accepted(model: onnx.ModelProto) -> str:
     return ""
 
 
-APPROXIMATE = ["WeightBiasQuantization", "DoubleQDQPairsRemover", "QDQS8ToU8Transformer"]
-"""Optimisations of onnxruntime 1.32 that change results: the first rounds float weights to 8 bits, the
-second leaves out roundings, and takes one scale for all channels. The third makes models of opset 21 and
-newer unloadable, where a DequantizeLinear is read by more than one Reshape."""
+APPROXIMATE = ("WeightBiasQuantization", "DoubleQDQPairsRemover")
+"""Optimisations of onnxruntime 1.32 that change results: one rounds float weights to 8 bits, the other leaves
+out roundings, and takes one scale for all channels."""
 
 
 class Session:
     """A model on onnxruntime, one thread."""
 
-    def __init__(self, model: onnx.ModelProto, optimized: bool = False) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, optimized: bool = False, without: Sequence[str] = APPROXIMATE
+    ) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
@@ -71,7 +72,7 @@ class Session:
             model.SerializeToString(),
             options,
             providers=["CPUExecutionProvider"],
-            disabled_optimizers=APPROXIMATE,
+            disabled_optimizers=list(without),
         )
 
     def run(self, feeds: Feeds) -> list[Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import numpy_helper
 
@@ -192,7 +193,13 @@ def agrees(source: onnx.ModelProto, result: onnx.ModelProto) -> None:
         assert not differences(["y"], expected, actual, perms)
 
 
-@pytest.mark.parametrize("name", BODIES)
+SINCE = {"ScaledSiLU": (1, 31), "FusedConv swish": (1, 30)}
+"""Releases of onnxruntime that are the first to have it; older ones end on such a model."""
+RELEASE = tuple(map(int, onnxruntime.__version__.split(".")[:2]))
+RUN = [name for name in BODIES if SINCE.get(name, (0, 0)) <= RELEASE]
+
+
+@pytest.mark.parametrize("name", RUN)
 def test_a_contributed_operator_follows_the_layout(name: str) -> None:
     source = model(BODIES[name])
     for to in ("channels-last", "channels-first"):
@@ -205,7 +212,7 @@ def test_a_contributed_operator_follows_the_layout(name: str) -> None:
 
 
 @pytest.mark.parametrize("opset", [12, 21])
-@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("name", RUN)
 def test_a_contributed_operator_in_other_opsets(name: str, opset: int) -> None:
     source = model(BODIES[name], opset)
     result, _ = converted(source)

@@ -109,6 +109,18 @@ def test_parts_of_a_target_are_inputs() -> None:
     assert session.run(feeds)[0].size == 24
 
 
+def test_constants_are_read_in_their_short_forms() -> None:
+    model = onnx.parser.parse_model("""
+        <ir_version: 8, opset_import: ["" : 17]>
+        g (int64 first) => (int64[count] y) {
+            last = Constant <value_int = 900> ()
+            step = Constant <value_int = 300> ()
+            y = Range (first, last, step)
+        }""")
+    session, feeds = first(model)
+    assert session.run(feeds)[0].tolist() == [-300, 0, 300, 600]
+
+
 def test_what_a_body_reads_is_asked_in_the_body() -> None:
     """An index that is captured, and one that is carried."""
     body = helper.make_graph(

@@ -20,7 +20,7 @@ from onnx_nhwc.judging import Judge
 from onnx_nhwc.passes.plausible import SourceWarning
 from onnx_nhwc.passes.rules import RULES
 from tests.graphs import Graph, graphs
-from tests.running import Session, accepted, converted, differences, layouts, nodes, stored
+from tests.running import APPROXIMATE, Session, accepted, converted, differences, layouts, nodes, stored
 
 WAYS = [
     (dialect, io, to)
@@ -32,6 +32,9 @@ WAYS = [
 PARTS = 4
 """They run side by side."""
 
+SIGNED = "QDQS8ToU8Transformer"
+"""An optimisation of onnxruntime 1.32 that makes models of opset 21 and newer unloadable, where more than one
+Reshape reads a dequantised value."""
 REFUSALS = (refusals.Fail, refusals.InvalidGraph, refusals.InvalidArgument)
 
 
@@ -58,7 +61,9 @@ def agree(graph: Graph, dialect: str, io: str, to: str) -> None:
         found = [c.reason for c in judge.compare(actual, perms["outputs"]) if not c.ok]
     assert not found, found[0]
     if judge.refusal is None:
-        at_defaults = Session(model, optimized=True).run(fed)
+        opset = graph.model.opset_import[0].version
+        without = (*APPROXIMATE, *((SIGNED,) if opset >= 21 else ()))
+        at_defaults = Session(model, optimized=True, without=without).run(fed)
         found = [c.reason for c in judge.compare_at_defaults(at_defaults, perms["outputs"]) if not c.ok]
         assert not found, f"at onnxruntime's defaults: {found[0]}"
 
