@@ -49,7 +49,7 @@ def quick(case: Case) -> bool:
 EVERY = bool(os.environ.get("ONNX_NHWC_ALL_CASES"))
 """CI runs one variant of a network for each exporter as a Keras model; ``make fuzz`` runs all."""
 CHECKED = [
-    pytest.param(case, id=case.name, marks=pytest.mark.xdist_group(f"keras of {case.name}"))
+    pytest.param(case, id=case.name)
     for case in CASES
     if case.family in ("torch", "light", "keras") and not case.degenerate
     if EVERY or (quick(case) and not case.heavy)

@@ -37,13 +37,8 @@ DIALECTS = ("functions", "standard")
 
 
 def parameters(cases: list[Case]) -> list[Any]:
-    """The cases; tests of one case run together, and share what it is converted to."""
-    return [
-        pytest.param(
-            case, id=case.name, marks=[pytest.mark.xdist_group(case.name), *[pytest.mark.slow] * case.heavy]
-        )
-        for case in cases
-    ]
+    marks = [pytest.mark.slow]
+    return [pytest.param(case, id=case.name, marks=marks if case.heavy else []) for case in cases]
 
 
 def network(case: Case) -> str:
