@@ -49,9 +49,8 @@ def accepted(model: onnx.ModelProto) -> str:
     return ""
 
 
-APPROXIMATE = ("WeightBiasQuantization", "DoubleQDQPairsRemover")
-"""Optimisations of onnxruntime 1.32 that change results: one rounds float weights to 8 bits, the other leaves
-out roundings, and takes one scale for all channels."""
+APPROXIMATE = ("WeightBiasQuantization",)
+"""Optimisations of onnxruntime that change results: this one rounds float weights to 8 bits."""
 
 
 class Session:
