@@ -33,8 +33,7 @@ PARTS = 4
 """They run side by side."""
 
 FAULTY = (*APPROXIMATE, "DoubleQDQPairsRemover")
-"""Optimisations of onnxruntime 1.32 that change results: the new one leaves out roundings, and takes one scale
-for all channels."""
+"""This one of onnxruntime 1.32 leaves out roundings, and takes one scale for all channels."""
 FAULTY_SINCE_21 = (*FAULTY, "QDQS8ToU8Transformer")
 """It makes models of opset 21 and newer unloadable, where several Reshapes read a dequantised value."""
 REFUSALS = (refusals.Fail, refusals.InvalidGraph, refusals.InvalidArgument)
@@ -103,6 +102,35 @@ FOUND = {
                     b = Conv (c, w)
                 }
             >
+        }""",
+    "a branch that nothing reads any more holds on to nothing": """
+        <ir_version: 8, opset_import: ["" : 17]>
+        found (float[n,1,3,4] x, bool yes, bool no) => (float[n,4,3] y)
+        <int64 zero = {0}, float[3,3,1] w = {1, 2, 3, 4, 5, 6, 7, 8, 9}> {
+            p = MaxPool <kernel_shape = [1, 1]> (x)
+            g = Gather <axis = 1> (p, zero)
+            y = If (yes) <
+                then_branch = then () => (float[n,4,3] a) {
+                    unread = If (no) <
+                        then_branch = inner () => (float[n,3,4] b) { b = Relu (g) },
+                        else_branch = other () => (float[n,3,4] c) { c = Erf (g) }
+                    >
+                    a = Transpose <perm = [0, 2, 1]> (g)
+                },
+                else_branch = otherwise () => (float[n,4,3] d) {
+                    e = Conv (g, w)
+                    d = Transpose <perm = [0, 2, 1]> (e)
+                }
+            >
+        }""",
+    "a DequantizeLinear that became an output stays": """
+        <ir_version: 10, opset_import: ["" : 21]>
+        found (float[2,2,2] x) => (float[1,1,2,2,2] y, float[1,1,2,2,2] z)
+        <float s = {0.03}, int8 o = {0}, int64[5] t = {1, 1, 2, 2, 2}> {
+            r = Reshape (x, t)
+            q = QuantizeLinear (r, s, o)
+            z = DequantizeLinear (q, s, o)
+            y = Reshape (z, t)
         }""",
 }
 
