@@ -154,3 +154,45 @@ def test_weights_stay_quantised(kind: str, scales: str, dialect: str) -> None:
         wanted = Session(model, optimized).run(given)
         actual = Session(other, optimized).run(stored(given, perms))
         assert not differences(["y"], wanted, actual, perms)
+
+
+CAPTURED = """
+<ir_version: 8, opset_import: ["" : 16]>
+captured (float[1,4,6,5] x, bool c) => (float[1,4,6,5] y)
+<float s = {0.05}, int8 z = {0}> {
+    conv = Conv <pads = [1, 1, 1, 1]> (x, w)
+    q = QuantizeLinear (conv, s, z)
+    d = DequantizeLinear (q, s, z)
+    y = If (c) <
+        then_branch = yes () => (float[1,4,6,5] a) { a = Softmax <axis = 3> (d) },
+        else_branch = no () => (float[1,4,6,5] b) { flat = Flatten <axis = 2> (d)
+            m = Softmax <axis = 1> (flat)
+            size = Constant <value_ints = [1, 4, 6, 5]> ()
+            b = Reshape (m, size) }
+    >
+}
+"""
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("to", ["channels-last", "channels-first"])
+def test_what_a_body_reads_is_moved_as_integers(dialect: str, to: str) -> None:
+    """onnxruntime's optimiser ends the process at a DequantizeLinear, moved, that a body reads."""
+    model = onnx.parser.parse_model(CAPTURED)
+    kernel = np.random.default_rng(5).standard_normal((4, 4, 3, 3)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(kernel, "w"))
+    other, _ = converted(model, dialect=dialect, to=to)
+    made = {name: node for node in other.graph.node for name in node.output}
+    inside = {
+        name for node in other.graph.node for a in node.attribute for n in nodes(a.g) for name in n.input
+    }
+    for name in inside & set(made):
+        node = made[name]
+        assert node.op_type not in ("Reshape", "Transpose") or made[node.input[0]].op_type != DEQUANTIZE
+    for condition in (False, True):
+        rng = np.random.default_rng(7)
+        given = {"x": rng.standard_normal((1, 4, 6, 5)).astype(np.float32), "c": np.array(condition)}
+        wanted = Session(model, True).run(given)
+        perms = layouts(other)
+        actual = Session(other, True).run(stored(given, perms))
+        assert not differences(["y"], wanted, actual, perms, atol=1e-5)
