@@ -96,6 +96,8 @@ class Case:
     whole: bool = False
     """The graph is converted as a whole."""
     note: str = ""
+    evaluated_since: tuple[int, int] = (0, 0)
+    """The first release of onnx whose evaluator runs it, where onnxruntime has no kernel."""
 
     def __str__(self) -> str:
         ports = " ".join("-" if p is None else str(p) for p in self.inputs)
@@ -110,6 +112,12 @@ class Case:
     def opsets(self) -> list[int]:
         """The opsets in which the operator took a new form."""
         return [v for v in versions(self.op) if self.since <= v <= self.until]
+
+    @property
+    def runs(self) -> bool:
+        """Whether anything that is installed computes the source."""
+        major, minor = onnx.__version__.split(".")[:2]
+        return (int(major), int(minor)) >= self.evaluated_since
 
 
 def case(op: str, *inputs: str | Port | None, **options: Any) -> Case:

@@ -42,7 +42,7 @@ def test_the_readme_names_the_versions_that_are_tested() -> None:
     (names,) = (
         [cell.strip() for cell in cells[1:]] for cells in lines if "onnxruntime" in map(str.strip, cells)
     )
-    for row, file in (("oldest admitted", "constraints-oldest.txt"), ("newest tested", "constraints.txt")):
+    for row, file in (("oldest tested", "constraints-oldest.txt"), ("newest tested", "constraints.txt")):
         pinned = (line.split("==") for line in (ROOT / file).read_text().splitlines() if "==" in line)
         versions = dict(pinned)
         assert rows[row] == [versions[name] for name in names]

@@ -143,7 +143,7 @@ class Executor:
 
 def _store(path: Path, inputs: Any) -> None:
     arrays = {str(index): np.asarray(value) for index, value in enumerate(keras.tree.flatten(inputs))}
-    np.savez(path, allow_pickle=False, **arrays)
+    np.savez(path, **arrays)
 
 
 def runs_compiled_only(model: Any) -> bool:
