@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnx.inliner
 import onnx_ir as ir
 
 from onnx_nhwc.feeds import Input
@@ -60,6 +61,12 @@ class Session:
             data = _loadable(model, Path(folder))
             if edit is not None:
                 data = _edited(data, edit, options)
+            if optimizations and (node := _ends_the_process(data)):
+                raise VerificationError(
+                    f"onnxruntime's optimiser would end the process on the {role} model: it moves the "
+                    f"DequantizeLinear before '{node}', which a body of an If, Loop or Scan reads",
+                    "Use --no-verify to convert it unverified.",
+                )
             try:
                 self._session = rt.InferenceSession(data, options, providers=["CPUExecutionProvider"])
             except Exception as error:  # onnxruntime's exceptions have no common base
@@ -164,6 +171,52 @@ def _proto(data: str | bytes) -> onnx.ModelProto:
 def operators(model: Model) -> list[onnx.NodeProto]:
     """Return the nodes of the model's main graph, in topological order."""
     return list(structure(model).graph.node)
+
+
+_MOVED = frozenset({"MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
+"""What onnxruntime's optimiser (QDQPropagation) moves a DequantizeLinear over."""
+
+
+def _ends_the_process(data: str | bytes) -> str:
+    """Name a node whose dequantised result a body reads, as no onnxruntime up to 1.32 survives it.
+
+    Its optimiser looks up which input of an If, Loop or Scan that value is, and it is none. It leaves
+    values with several scales alone.
+    """
+    text = data if isinstance(data, bytes) else Path(data).read_bytes()
+    if b"DequantizeLinear" not in text:
+        return ""
+    model = _proto(data)
+    if not any(attribute.HasField("g") for node in model.graph.node for attribute in node.attribute):
+        return ""
+    waiting = [onnx.inliner.inline_local_functions(model).graph]
+    several: set[str] = set()
+    while waiting:
+        graph = waiting.pop()
+        several.update(tensor.name for tensor in graph.initializer if np.prod(tensor.dims) > 1)
+        names: dict[str, str] = {}
+        read: set[str] = set()
+        for node in graph.node:
+            through = node.op_type in _MOVED and node.input[0] in names
+            if node.op_type == "DequantizeLinear" and node.input[1] not in several:
+                names[node.output[0]] = ""
+            elif through or (node.op_type == "Identity" and node.input[0] in names):
+                names[node.output[0]] = names[node.input[0]] or (node.name or node.output[0]) * through
+            bodies = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+            waiting += bodies
+            read.update(name for body in bodies for name in _read(body))
+        found = [node for name, node in names.items() if node and name in read]
+        if found:
+            return found[0]
+    return ""
+
+
+def _read(graph: onnx.GraphProto) -> Iterator[str]:
+    """The names that a graph's nodes, and those of bodies in it, read."""
+    for node in graph.node:
+        yield from node.input
+        for attribute in node.attribute:
+            yield from _read(attribute.g)
 
 
 @cache

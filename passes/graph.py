@@ -196,6 +196,17 @@ class Edits:
         self.model.graph.register_initializer(value)
         return value
 
+    def take_place(self, new: ir.Value, old: ir.Value) -> None:
+        """Let a value be the output, by its name, wherever another is one of its graph's."""
+        if not old.is_graph_output() or old.graph is None:
+            return
+        name, old.name = old.name, self.name(f"{old.name}_source")
+        new.name = name
+        outputs = old.graph.outputs
+        for index, value in enumerate(outputs):
+            if value is old:
+                outputs[index] = new
+
     def node(
         self,
         op_type: str,

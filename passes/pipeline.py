@@ -89,9 +89,9 @@ def convert(model: ir.Model, options: Options = Options(), progress: Progress | 
         explainer = Explainer(flow)
         rewritten = rewrite(flow, assignment)
         quantized.join(added)
-        quantized.move_integers(model)
         if not options.whole:
             quantized.wrap(model, [moved.node for moved in rewritten.transposes])
+            quantized.complete(model)
             quantized.absorb(model)
     with clock.phase("lower"):
         lower(model)

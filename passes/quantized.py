@@ -15,12 +15,12 @@ by its pairs of QuantizeLinear and DequantizeLinear. So
     before:  DQ(x, scale, zero point) - Conv2D
     after:   Conv2D_q0(x, ..., scale, zero point)
 
-- what a body reads from outside is moved before it is dequantised: onnxruntime's optimiser takes a
-  DequantizeLinear behind a Reshape or Transpose, counts the inputs of what reads it, and ends the
-  process where that is an If or a Loop, which has it in its body and not among its inputs:
+- a Reshape or Transpose of dequantised values is a unit as well. onnxruntime's optimiser would make it
+  one, but not well: it ends the process where a body reads what was moved, and from opset 21 on it
+  gives int8 a zero point of uint8 on CPUs without VNNI, and refuses what it made:
 
-    before:  x - DQ - Reshape - body of If
-    after:   x - Reshape - DQ - body of If
+    before:  q - DQ - Reshape - Gemm
+    after:   q - DQ - Reshape - Q - DQ - Gemm
 """
 
 from __future__ import annotations
@@ -85,40 +85,40 @@ def _is_same(node: ir.Node, other: ir.Node) -> bool:
     )
 
 
-def move_integers(model: ir.Model) -> None:
-    """Let Reshapes and Transposes of dequantised values that a body reads be of the integers."""
+def complete(model: ir.Model) -> None:
+    """Write Reshapes and Transposes of dequantised values as units."""
     edits = g.Edits(model)
     for node in list(model.graph.all_nodes()):
-        data = node.inputs[0] if node.op_type in MOVES else None
+        data = node.inputs[0] if node.op_type in MOVES and node.domain in g.STANDARD else None
         made = data.producer() if data is not None else None
         moved = node.outputs[0]
-        if made is None or data is None or not _is(made, DEQUANTIZE) or not _is_whole(made):
+        if made is None or not _is(made, DEQUANTIZE) or not _is_exact(made) or _only_quantised(moved):
             continue
-        if moved.is_graph_output() or not _is_read_inside(moved, node.graph):
+        integers = made.inputs[0]
+        if integers is None or integers.dtype not in MOVABLE:
             continue
         uses = list(moved.uses())
-        node.replace_input_with(0, made.inputs[0])
-        floats = _again(made, [moved, *made.inputs[1:]], edits, node.append)
+        zero = g.input_at(made, 2) or edits.constant(0, "zero_point", integers.dtype.numpy())
+        parameters = [made.inputs[1], zero]
+        again = edits.node(
+            QUANTIZE, [moved, *parameters],
+            name=f"{node.name}_{QUANTIZE}", insert=node.append, dtype=integers.dtype,
+        )  # fmt: skip
+        again.shape = moved.shape
+        maker = again.producer()
+        assert maker is not None
+        floats = _again(made, [again, *parameters], edits, maker.append)
         floats.shape = moved.shape
-        moved.type = made.inputs[0].type if made.inputs[0] is not None else None
         for use in uses:
             use.node.replace_input_with(use.idx, floats)
-    g.remove_dead(model)
+        edits.take_place(floats, moved)
 
 
-def _is_read_inside(value: ir.Value, graph: ir.Graph | ir.Function | None) -> bool:
-    """Whether a body of a graph's node reads a value, also after it has been moved again."""
-    return any(
-        use.node.graph is not graph
-        or (use.node.op_type in MOVES and _is_read_inside(use.node.outputs[0], graph))
-        for use in value.uses()
+def _only_quantised(value: ir.Value) -> bool:
+    """Whether all that reads a value quantises it."""
+    return not value.is_graph_output() and all(
+        _is(use.node, QUANTIZE) and use.idx == 0 for use in value.uses()
     )
-
-
-def _is_whole(node: ir.Node) -> bool:
-    """Whether a node has one scale for all elements, so that they may be moved first."""
-    scale = g.input_at(node, 1)
-    return scale is not None and scale.shape is not None and len(scale.shape) == 0
 
 
 def wrap(model: ir.Model, transposes: Iterable[ir.Node]) -> None:
@@ -254,4 +254,4 @@ def _only_dequantised(value: ir.Value) -> bool:
     )
 
 
-__all__ = ["KERNEL", "absorb", "join", "kernel_axis", "move_integers", "separate", "wrap"]
+__all__ = ["KERNEL", "absorb", "complete", "join", "kernel_axis", "separate", "wrap"]

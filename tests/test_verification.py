@@ -17,6 +17,7 @@ from onnx_nhwc.comparison import compare
 from onnx_nhwc.feeds import Input, candidates
 from onnx_nhwc.passes.errors import VerificationError
 from onnx_nhwc.verification import verify
+from tests.running import converted
 
 FLOAT = TensorProto.FLOAT
 LAST = (0, 2, 3, 1)
@@ -350,3 +351,31 @@ def test_a_corrupted_weight_is_found() -> None:
     data.flat[7] += 1
     tensor.CopyFrom(numpy_helper.from_array(data, tensor.name))
     assert not verify(source, converted)
+
+
+MOVED_OVER = """
+<ir_version: 8, opset_import: ["" : 17]>
+captured (float[1,2,6,6] x, bool c) => (float[1,2,3,3] y)
+<float{of} s = {{{scales}}}, int8{of} z = {{{zeros}}}> {{
+    q = QuantizeLinear <axis = 1> (x, s, z)
+    d = DequantizeLinear <axis = 1> (q, s, z)
+    m = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (d)
+    y = If (c) <
+        then_branch = yes () => (float[1,2,3,3] a) {{ a = Softmax <axis = 1> (m) }},
+        else_branch = no () => (float[1,2,3,3] b) {{ b = Relu (m) }}
+    >
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("of", "scales", "zeros", "defaults"), [("", "0.05", "0", False), ("[2]", "0.05, 0.02", "0, 0", True)]
+)
+def test_a_source_on_which_onnxruntime_ends_the_process(
+    of: str, scales: str, zeros: str, defaults: bool
+) -> None:
+    """Its optimiser moves a DequantizeLinear of one scale over the MaxPool, and finds no input for it."""
+    source = onnx.parser.parse_model(MOVED_OVER.format(of=of, scales=scales, zeros=zeros))
+    found = verify(source, converted(source)[0])
+    assert found.ok
+    assert found.how.endswith("and at its defaults" if defaults else " only")

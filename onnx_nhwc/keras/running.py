@@ -40,7 +40,7 @@ import numpy as np
 
 folder = sys.argv[1]
 with np.load(folder + "/inputs.npz") as stored:
-    inputs = [stored[str(index)] for index in range(len(stored))]
+    inputs = [stored[name] for name in stored.files]
 model = keras.saving.load_model(folder + "/model.keras", compile=False)
 results = model(inputs if len(inputs) > 1 else inputs[0], training=False)
 results = [keras.ops.convert_to_numpy(value) for value in keras.tree.flatten(results)]
@@ -142,8 +142,7 @@ class Executor:
 
 
 def _store(path: Path, inputs: Any) -> None:
-    arrays = {str(index): np.asarray(value) for index, value in enumerate(keras.tree.flatten(inputs))}
-    np.savez(path, **arrays)
+    np.savez(path, *(np.asarray(value) for value in keras.tree.flatten(inputs)))
 
 
 def runs_compiled_only(model: Any) -> bool:
