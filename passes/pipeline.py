@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from . import graph as g
-from . import quantized
+from . import joined, quantized
 from .assign import Assignment, Target, assign, weight
 from .declarations import warn_of_corrections
 from .errors import UsageError
@@ -78,7 +78,9 @@ def convert(model: ir.Model, options: Options = Options(), progress: Progress | 
         warn_of_corrections(model)
         flow = analyse(model, shapes)
         bytes_before = sum(_bytes(flow, node) for node in before)
-        if any([complete_axes(flow), (target.native or options.whole) and recognize(flow)]):
+        products = joined.separate(flow)
+        changed = [products, complete_axes(flow), (target.native or options.whole) and recognize(flow)]
+        if any(changed):
             g.remove_dead(model)
             shapes = infer(model)
             flow = analyse(model, shapes)
@@ -88,6 +90,7 @@ def convert(model: ir.Model, options: Options = Options(), progress: Progress | 
         barriers = tuple(_barriers(flow))
         explainer = Explainer(flow)
         rewritten = rewrite(flow, assignment)
+        joined.join(model, products)
         quantized.join(added)
         if not options.whole:
             quantized.wrap(model, [moved.node for moved in rewritten.transposes])

@@ -22,7 +22,7 @@ FOLDER = Path(__file__).parent / "models" / "foreign"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.onnx"))
 DRAWS = {"05x_fold_dropout_in_training"}
 """Models that draw random numbers: two runs of the source differ already."""
-NO_TRANSPOSE = {"08f_negative_batch_reshape"}
+NO_TRANSPOSE = {"08c_concat_flattened_gemm", "08f_negative_batch_reshape"}
 REFUSED = {
     "02f_if_of_two_ranks_before_conv1d": "If 'b': its branch cannot be expressed",
     "05x_fold_dropout_in_training": "Dropout 'p': it drops at random",
