@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import onnx_ir as ir
 
-from .layout import Dim, Shape, is_empty
+from .layout import UNKNOWN, Dim, Shape, is_empty
 from .plausible import SourceWarning, warn
 from .symbols import expression, written
 
@@ -56,6 +56,10 @@ class Declarations:
             return None
         size = stated[axis]
         return size if isinstance(size, int) else size.value
+
+    def common(self, size: Dim, *others: Dim) -> Dim:
+        """The size that all branches of an If give, if it is a certain one."""
+        return size if all(other == size for other in others) and self._is_certain(size) else UNKNOWN
 
     def rank(self, value: ir.Value) -> int | None:
         """The rank that a value is stated to have, if it is."""

@@ -91,7 +91,7 @@ def convert(model: ir.Model, options: Options = Options(), progress: Progress | 
         explainer = Explainer(flow)
         rewritten = rewrite(flow, assignment)
         joined.join(model, products)
-        quantized.join(added)
+        quantized.join(model, added)
         if not options.whole:
             quantized.wrap(model, [moved.node for moved in rewritten.transposes])
             quantized.complete(model)

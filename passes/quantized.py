@@ -62,7 +62,7 @@ def separate(model: ir.Model) -> list[ir.Node]:
     return added
 
 
-def join(added: Iterable[ir.Node]) -> None:
+def join(model: ir.Model, added: Iterable[ir.Node]) -> None:
     """Take back those of :func:`separate` that dequantise the same integers as another."""
     for node in added:
         data, output = node.inputs[0], node.outputs[0]
@@ -73,6 +73,7 @@ def join(added: Iterable[ir.Node]) -> None:
         if others and not output.is_graph_output():
             output.replace_all_uses_with(others[0].outputs[0])
             node.graph.remove(node, safe=True)
+    model.graph.sort()  # the other may have stood behind what reads it now
 
 
 def _is_same(node: ir.Node, other: ir.Node) -> bool:

@@ -344,7 +344,7 @@ def _told(rule: Rule | None, site: Site, index: int) -> Shape | None:
 
 
 def _from_bodies(node: ir.Node, index: int, shapes: Shapes) -> Shape | None:
-    """The rank of what an If or a Loop gives out, which its bodies know; the sizes may differ."""
+    """The shape of what an If or a Loop gives out, as far as its bodies know; the sizes may differ."""
     bodies = list(g.subgraphs(node))
     if node.domain not in g.STANDARD or node.op_type not in ("If", "Loop") or not bodies:
         return None
@@ -353,7 +353,9 @@ def _from_bodies(node: ir.Node, index: int, shapes: Shapes) -> Shape | None:
     ranks = {None if shape is None else len(shape) for shape in found}
     if None in ranks or len(ranks) != 1:
         return None
-    scanned = loop and index >= len(bodies[0].inputs) - 2
+    if not loop:
+        return tuple(map(shapes.declarations.common, *(shape or () for shape in found)))
+    scanned = index >= len(bodies[0].inputs) - 2
     return (UNKNOWN,) * (len(found[0] or ()) + scanned)
 
 

@@ -128,6 +128,32 @@ FOUND = {
             z = DequantizeLinear (q, s, o)
             y = Reshape (z, t)
         }""",
+    "what dequantises for two readers stands before both": """
+        <ir_version: 8, opset_import: ["" : 17]>
+        found (float[1,2,2,2] x) => (float[1,2,2,1,2] y, float[1,2,2,2] z, float[1,2,1,1] m, float[1,2,2,2] d)
+        <float s = {0.03}, int8 o = {0}, int64[1] axis = {3}, int64[5] t = {1, 2, 1, 2, 2},
+         int64[4] u = {1, 2, 2, 2}, float[2,1,1,1] w = {1, 2}> {
+            c = Conv <group = 2> (x, w)
+            q = QuantizeLinear (c, s, o)
+            d = DequantizeLinear (q, s, o)
+            r = Reshape (d, t)
+            p = Transpose <perm = [0, 2, 1, 3, 4]> (r)
+            z = Reshape (p, u)
+            y = Unsqueeze (d, axis)
+            m = GlobalMaxPool (d)
+        }""",
+    "a size that both branches have is not what is declared": """
+        <ir_version: 8, opset_import: ["" : 20]>
+        found (float[n] x, bool yes) => (int64[1] y)
+        <float[1] a, int64[1] axis = {0}, int64[2] pads = {1, 0}> {
+            r = Pad (x, pads)
+            a = If (yes) <
+                then_branch = then () => (float[m] c) { c = Abs (r) },
+                else_branch = otherwise () => (float[m] d) { d = Neg (r) }
+            >
+            b = Unsqueeze (a, axis)
+            y = Shape <start = 1> (b)
+        }""",
 }
 
 
