@@ -36,7 +36,7 @@ def usable(case: Case, y: NDArray[Any]) -> None:
     [pytest.param(case, id=case.name, marks=[pytest.mark.slow] if case.heavy else []) for case in CASES],
 )
 def test_model_is_fit_for_use(case: Case) -> None:
-    model = case.load()
+    model = case.load(dense=256)
     if case.name.split("/")[1].split(".")[0] not in UNCHECKED:
         onnx.checker.check_model(model, full_check=True)
     options = onnxruntime.SessionOptions()

@@ -47,7 +47,7 @@ def network(case: Case) -> str:
 
 @lru_cache(maxsize=1)
 def source(name: str) -> onnx.ModelProto:
-    return by_name(name).load()
+    return by_name(name).load(dense=256)
 
 
 @lru_cache(maxsize=4)

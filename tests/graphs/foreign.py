@@ -18,12 +18,12 @@ from tests.graphs.moving import concat, fill, flatten, reshape, transpose
 # ------------------------------------------------------------------------------------------ quantisers
 
 
-def _rounded(b: Builder, x: Value) -> Value:
+def _rounded(b: Builder, x: Value, per_channel: bool = True) -> Value:
     """QuantizeLinear and DequantizeLinear. No scale is a round number, so that nothing lies on an edge."""
     dtype = b.pick([np.int8, np.uint8, *([np.int16, np.uint16] if b.opset >= 21 else [])])
     more: dict[str, Any] = {}
     sizes: list[int] = []
-    if b.opset >= 13 and x.rank > 1 and not x.open[1] and b.integer(0, 7) == 0:
+    if per_channel and b.opset >= 13 and x.rank > 1 and not x.open[1] and b.integer(0, 7) == 0:
         more["axis"], sizes = 1, [x.shape[1]]
     limits = np.iinfo(dtype)
     scale = b.constant(b.rng.uniform(3, 5, sizes) / limits.max)
@@ -33,16 +33,17 @@ def _rounded(b: Builder, x: Value) -> Value:
 
 
 QUANTISED = (conv, conv, conv, matmul, gemm, pool, concat, transpose, reshape, flatten, unary)
+FUSED = (conv, matmul, gemm)
+"""onnxruntime computes these on integers, and refuses images with a scale for each channel only then."""
 
 
 def quantised(b: Builder, x: Value) -> Value | None:
     """An operator between quantisers, its weights stored as integers."""
-    inputs = _rounded(b, x)
+    operator = b.pick(QUANTISED)
+    inputs = _rounded(b, x, operator not in FUSED)
     b.stored = [np.int8, np.uint8, *([np.int16, ml_dtypes.int4, ml_dtypes.uint4] if b.opset >= 21 else [])]
     try:
-        y = b.pick([conv, conv, conv, matmul, gemm, pool, concat, transpose, reshape, flatten, unary])(
-            b, inputs
-        )
+        y = operator(b, inputs)
     finally:
         b.stored = None
     if y is None or b.integer(0, 3) == 0:

@@ -23,7 +23,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from .weights import fill
+from .weights import fill, narrow
 
 HERE = Path(__file__).resolve().parent
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
@@ -93,9 +93,11 @@ class Case:
     heavy: bool = False
     scale: float = 1.0
 
-    def load(self) -> onnx.ModelProto:
-        """The model, its weights filled in."""
+    def load(self, dense: int | None = None) -> onnx.ModelProto:
+        """The model, its weights filled in; ``dense`` is how wide its dense layers are at most."""
         model = onnx.load(self.path)
+        if dense is not None:
+            narrow(model, dense)
         if not self.filled:
             return model
         gain, last = TUNED.get(".".join(self.name.split(".")[:2]), (1.0, 1.0))
