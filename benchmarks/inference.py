@@ -15,7 +15,7 @@ import onnxruntime as rt
 import onnx_nhwc
 from benchmarks.measure import alternate, median, ratio
 from benchmarks.networks import Array, Network
-from onnx_nhwc.passes.layout import invert
+from onnx_nhwc.passes.algebra.layout import invert
 
 DIALECTS = ("functions", "standard")
 SPATIAL = {"AveragePool", "Conv", "ConvTranspose", "GlobalAveragePool", "MaxPool", "Resize"}

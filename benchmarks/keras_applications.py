@@ -17,8 +17,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 
 import onnx_nhwc
-from onnx_nhwc.comparison import compare
-from onnx_nhwc.keras.running import runs_compiled_only
+from onnx_nhwc.export.keras.running import runs_compiled_only
+from onnx_nhwc.verification.comparison import compare
 
 Row = dict[str, Any]
 FIRST, LAST = "channels_first", "channels_last"

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from onnx_nhwc.doors import LayoutWarning, to_layout, wrap
     from onnx_nhwc.legacy import convert_weights
     from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError, VerificationError
-    from onnx_nhwc.report import Report
-    from onnx_nhwc.verification import Verification, verify
+    from onnx_nhwc.report.report import Report
+    from onnx_nhwc.verification.verdict import Verification, verify
 
 __all__ = [
     "ConversionError",
@@ -56,8 +56,8 @@ _HOMES = {
     "onnx_nhwc.doors": {"LayoutWarning", "to_layout", "wrap"},
     "onnx_nhwc.legacy": {"convert_weights"},
     "onnx_nhwc.passes.errors": {"ConversionError", "FileError", "UsageError", "VerificationError"},
-    "onnx_nhwc.report": {"Report"},
-    "onnx_nhwc.verification": {"Verification", "verify"},
+    "onnx_nhwc.report.report": {"Report"},
+    "onnx_nhwc.verification.verdict": {"Verification", "verify"},
 }
 
 

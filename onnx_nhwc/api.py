@@ -15,12 +15,12 @@ import onnx_ir as ir
 
 from onnx_nhwc import files
 from onnx_nhwc.extra import import_extra, with_onednn
-from onnx_nhwc.formats import format_of
+from onnx_nhwc.files.formats import format_of
+from onnx_nhwc.files.weights import release, to_proto
 from onnx_nhwc.passes.errors import UsageError
 from onnx_nhwc.passes.pipeline import Options, convert
-from onnx_nhwc.report import Report
-from onnx_nhwc.verification import verify as run_verification
-from onnx_nhwc.weights import release, to_proto
+from onnx_nhwc.report.report import Report
+from onnx_nhwc.verification.verdict import verify as run_verification
 
 __all__ = [
     "convert_channels_first_to_last",
@@ -108,7 +108,7 @@ def to_keras(
             the error names all of them, and is raised before any weight is moved.
         UsageError: Keras is not installed.
     """
-    return import_extra("onnx_nhwc.keras.api").to_keras(model, io=io, layouts=layouts, shapes=shapes)
+    return import_extra("onnx_nhwc.export.keras.api").to_keras(model, io=io, layouts=layouts, shapes=shapes)
 
 
 def convert_channels_first_to_last(model: Any) -> Any:
@@ -127,7 +127,7 @@ def convert_channels_first_to_last(model: Any) -> Any:
         ConversionError: The model cannot be converted.
         UsageError: Keras, TensorFlow or tf2onnx is not installed, or Keras runs on another backend.
     """
-    return import_extra("onnx_nhwc.keras.conversion").channels_first_to_last(model)
+    return import_extra("onnx_nhwc.export.keras.conversion").channels_first_to_last(model)
 
 
 def convert_channels_last_to_first(model: Any) -> Any:
@@ -135,7 +135,7 @@ def convert_channels_last_to_first(model: Any) -> Any:
 
     Argument, result and exceptions are those of :func:`convert_channels_first_to_last`.
     """
-    return import_extra("onnx_nhwc.keras.conversion").channels_last_to_first(model)
+    return import_extra("onnx_nhwc.export.keras.conversion").channels_last_to_first(model)
 
 
 def convert_file(
@@ -195,7 +195,7 @@ def convert_file(
             raise UsageError(f"'{dst}': LiteRT has channels-last operators only")
         clock.start("convert")
         with with_onednn(to == "channels-first"):
-            written = import_extra("onnx_nhwc.keras.writing").write(
+            written = import_extra("onnx_nhwc.export.keras.writing").write(
                 src, dst, options, verify=verify, rtol=rtol, atol=atol, seed=seed, progress=clock.start
             )
         seconds, exported = clock.stop(), written.exported

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
 from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError, in_one_line
-from onnx_nhwc.terminal import hushed
+from onnx_nhwc.report.terminal import hushed
 
 if TYPE_CHECKING:
-    from onnx_nhwc.report import Report
+    from onnx_nhwc.report.report import Report
 
 __all__ = ["main"]
 
@@ -268,7 +268,7 @@ def _unique(pairs: Sequence[tuple[str, _T]], flag: str) -> dict[str, _T]:
 
 
 def _show(report: Report, arguments: argparse.Namespace) -> None:
-    from onnx_nhwc.report import print_report, write_json
+    from onnx_nhwc.report.report import print_report, write_json
 
     if arguments.report is not None:
         try:

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 import onnx_ir as ir
 
-from .layout import Dim
-from .symbols import written
+from .algebra.layout import Dim
+from .algebra.symbols import written
 
 STANDARD = ("", "ai.onnx")
 PARAMETER = "onnx_nhwc.parameter"

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import onnx_ir as ir
 from onnx_ir.passes import InPlacePass, PassResult
 
-from . import normalize, recognize, views
-from .flow import analyse
+from . import recognize, views
+from .assign.flow import analyse
+from .forms import normalize
 from .lower import lower
 from .pipeline import Options, convert
-from .shapes import infer
+from .shapes.infer import infer
 from .summary import Summary
 
 

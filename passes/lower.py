@@ -19,7 +19,7 @@ import onnx
 import onnx_ir as ir
 
 from . import graph as g
-from .layout import invert
+from .algebra.layout import invert
 from .quantized import DEQUANTIZE, KERNEL, QUANTIZE, kernel_axis
 from .rules import RULES
 from .rules.recurrent import RecurrentRule

@@ -11,20 +11,21 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from . import graph as g
-from . import joined, quantized
-from .assign import Assignment, Target, assign, weight
-from .declarations import warn_of_corrections
+from . import quantized
+from .assign import joined
+from .assign.choice import Assignment, Target, assign, weight
+from .assign.explain import Explainer
+from .assign.flow import Flow, analyse
 from .errors import UsageError
-from .explain import Explainer
-from .flow import Flow, analyse
+from .forms.normalize import normalize, tidy
 from .lower import lower
-from .normalize import normalize, tidy
 from .plausible import warn_if_odd
 from .recognize import complete_axes, recognize
 from .rewrite import Rewritten, rewrite
 from .rules import rule_of
 from .rules.spatial import SpatialRule
-from .shapes import infer
+from .shapes.declarations import warn_of_corrections
+from .shapes.infer import infer
 from .summary import Barrier, Remaining, Summary
 
 METADATA = "onnx_nhwc.layouts"

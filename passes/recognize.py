@@ -13,8 +13,8 @@ import numpy as np
 import onnx_ir as ir
 
 from . import graph as g
-from .flow import Flow
-from .layout import ONE, Dim, Order, Shape, before_transpose, identity
+from .algebra.layout import ONE, Dim, Order, Shape, before_transpose, identity
+from .assign.flow import Flow
 
 
 def recognize(flow: Flow) -> bool:

@@ -14,11 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from . import graph as g
-from .arithmetic import MAX_INTEGERS
-from .assign import Assignment, weight
-from .errors import ConversionError
-from .flow import Flow, Operation, View
-from .layout import (
+from .algebra.layout import (
     Dim,
     Reshape,
     Shape,
@@ -32,10 +28,14 @@ from .layout import (
     product,
     shape_after,
 )
+from .assign.choice import Assignment, weight
+from .assign.flow import Flow, Operation, View
+from .errors import ConversionError
 from .rules import rule_of
 from .rules.relation import Form, Move, form, identity_stored
+from .shapes.arithmetic import MAX_INTEGERS
+from .shapes.ties import Tie
 from .tidy import compose_gathers
-from .ties import Tie
 
 
 @dataclass

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from .assign import unchanged
-from .flow import analyse
+from .assign.choice import unchanged
+from .assign.flow import analyse
 from .rewrite import Rewritten, rewrite
-from .shapes import infer
+from .shapes.infer import infer
 
 
 def collapse_views(model: ir.Model) -> Rewritten:

@@ -13,8 +13,8 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from onnx_nhwc.comparison import compare
 from onnx_nhwc.passes.pipeline import Options
+from onnx_nhwc.verification.comparison import compare
 from tests.models.catalogue import Case
 from tests.running import Session
 
@@ -29,12 +29,12 @@ with warnings.catch_warnings():
         if not tf.config.list_logical_devices():
             raise RuntimeError
         tf.get_logger().setLevel("ERROR")
-    from onnx_nhwc.keras import lite
-    from onnx_nhwc.keras.api import Exported, export, load
-    from onnx_nhwc.keras.checking import runner
-    from onnx_nhwc.keras.export import UnsupportedNodesError
-    from onnx_nhwc.keras.names import io_name
-    from onnx_nhwc.keras.running import Executor, runs_channels_first, runs_compiled_only
+    from onnx_nhwc.export.keras import lite
+    from onnx_nhwc.export.keras.api import Exported, export, load
+    from onnx_nhwc.export.keras.checking import runner
+    from onnx_nhwc.export.keras.export import UnsupportedNodesError
+    from onnx_nhwc.export.keras.running import Executor, runs_channels_first, runs_compiled_only
+    from onnx_nhwc.export.names import io_name
 
 Feeds = dict[str, NDArray[Any]]
 SAMPLES = 3

@@ -12,7 +12,7 @@ from tests.keras_models import Executor, keras, runs_compiled_only
 
 pytest.importorskip("tf2onnx")
 import onnx_nhwc
-from onnx_nhwc.keras.reading import quiet
+from onnx_nhwc.load.keras.reading import quiet
 
 ORDERS = ("channels_first", "channels_last")
 

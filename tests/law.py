@@ -21,17 +21,17 @@ import onnxruntime as ort
 from onnx.reference import ReferenceEvaluator
 
 from onnx_nhwc.passes import graph as g
-from onnx_nhwc.passes.assign import Assignment
-from onnx_nhwc.passes.flow import Flow, analyse
-from onnx_nhwc.passes.layout import ONE
+from onnx_nhwc.passes.algebra.layout import ONE
+from onnx_nhwc.passes.assign.choice import Assignment
+from onnx_nhwc.passes.assign.flow import Flow, analyse
+from onnx_nhwc.passes.forms.normalize import normalize
 from onnx_nhwc.passes.lower import lower
-from onnx_nhwc.passes.normalize import normalize
 from onnx_nhwc.passes.pipeline import Options, convert
 from onnx_nhwc.passes.recognize import complete_axes
 from onnx_nhwc.passes.rewrite import rewrite
 from onnx_nhwc.passes.rules.relation import Arrangement, Part, Relation, arrangement, form
-from onnx_nhwc.passes.shapes import infer
-from onnx_nhwc.passes.solver import Solution
+from onnx_nhwc.passes.shapes.infer import infer
+from onnx_nhwc.passes.solver.optimum import Solution
 from tests.case import Array, Case, Model, Variant, build
 
 Perm = tuple[int, ...]

@@ -17,9 +17,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from onnx_nhwc.judging import Judge
 from onnx_nhwc.passes.errors import VerificationError
-from onnx_nhwc.runtime import Session
+from onnx_nhwc.verification.judging import Judge
+from onnx_nhwc.verification.runtime import Session
 from tests.doubled import run_in_double
 from tests.running import Feeds, Perms, layouts, stored
 

@@ -13,12 +13,12 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from onnx_nhwc import files
-from onnx_nhwc.comparison import compare
+from onnx_nhwc.files.weights import to_proto
 from onnx_nhwc.passes.pipeline import METADATA, Options, convert
 from onnx_nhwc.passes.rules import RULES
 from onnx_nhwc.passes.rules.spatial import SpatialRule
 from onnx_nhwc.passes.summary import Summary
-from onnx_nhwc.weights import to_proto
+from onnx_nhwc.verification.comparison import compare
 
 Feeds = Mapping[str, NDArray[Any]]
 Perms = dict[str, dict[str, list[int]]]

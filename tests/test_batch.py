@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from onnx_nhwc import files
-from onnx_nhwc.comparison import compare
-from onnx_nhwc.passes.batch import Freed, free_batch
-from onnx_nhwc.weights import to_proto
+from onnx_nhwc.files.weights import to_proto
+from onnx_nhwc.passes.batch.free import Freed, free_batch
+from onnx_nhwc.verification.comparison import compare
 from tests.models.catalogue import CASES, Case
 from tests.running import Feeds, Session
 

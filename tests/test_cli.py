@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 import onnx_nhwc
 from onnx_nhwc.optimize import main
 from onnx_nhwc.passes.errors import ConversionError, VerificationError
-from onnx_nhwc.report import describe, human_bytes
+from onnx_nhwc.report.report import describe, human_bytes
 
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
 

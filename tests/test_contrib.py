@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from onnx_nhwc.passes.contributed import FORMS
+from onnx_nhwc.passes.forms.contributed import FORMS
 from onnx_nhwc.passes.rules import CONTRIB, RULES
 from onnx_nhwc.passes.rules.contrib import UNLISTED, FixedRule
 from tests.running import Session, census, converted, differences, layouts, stored, transposes

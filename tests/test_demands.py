@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 import onnx_nhwc
-from onnx_nhwc.demand_rows import ROWS
-from onnx_nhwc.demands import Demands, between, exactly
-from onnx_nhwc.feeds import candidates
 from onnx_nhwc.passes.errors import VerificationError
-from onnx_nhwc.runtime import Session
+from onnx_nhwc.verification.demand_rows import ROWS
+from onnx_nhwc.verification.demands import Demands, between, exactly
+from onnx_nhwc.verification.feeds import candidates
+from onnx_nhwc.verification.runtime import Session
 from tests.test_operator_cases import _cases
 
 _NOT_TOLD = {

@@ -15,9 +15,10 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnx_nhwc import files, wire, writing
+from onnx_nhwc import files
+from onnx_nhwc.files import wire, writing
+from onnx_nhwc.files.weights import to_proto
 from onnx_nhwc.passes.errors import FileError, UsageError
-from onnx_nhwc.weights import to_proto
 
 
 def make_model(*weights: np.ndarray, **kwargs: object) -> onnx.ModelProto:

@@ -12,8 +12,8 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnx_nhwc.passes.fold import is_random
 from onnx_nhwc.passes.pipeline import Options, convert
+from onnx_nhwc.passes.shapes.fold import is_random
 from tests.law import onnxruntime
 
 FLOATS = np.random.default_rng(3).standard_normal((2, 4, 5, 6)).astype(np.float32)

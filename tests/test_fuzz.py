@@ -16,9 +16,9 @@ from hypothesis import Phase, given, reject, seed, settings
 from hypothesis import strategies as st
 from onnxruntime.capi import onnxruntime_pybind11_state as refusals
 
-from onnx_nhwc.judging import Judge
 from onnx_nhwc.passes.plausible import SourceWarning
 from onnx_nhwc.passes.rules import RULES
+from onnx_nhwc.verification.judging import Judge
 from tests.graphs import Graph, graphs
 from tests.running import APPROXIMATE, Session, accepted, converted, differences, layouts, nodes, stored
 

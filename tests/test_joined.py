@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from onnx_nhwc.verification import verify
+from onnx_nhwc.verification.verdict import verify
 from tests.running import converted, transposes
 
 HEAD = """

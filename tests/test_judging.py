@@ -9,12 +9,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnx_nhwc.ancestry import Flow
-from onnx_nhwc.judging import Judge
 from onnx_nhwc.passes.errors import VerificationError
-from onnx_nhwc.perturbation import perturbed
-from onnx_nhwc.runtime import Session, products_saturate
-from onnx_nhwc.verification import verify
+from onnx_nhwc.verification.ancestry import Flow
+from onnx_nhwc.verification.judging import Judge
+from onnx_nhwc.verification.perturbation import perturbed
+from onnx_nhwc.verification.runtime import Session, products_saturate
+from onnx_nhwc.verification.verdict import verify
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 PLAIN: dict[str, Any] = {"inputs": {}, "outputs": {}}

@@ -19,8 +19,8 @@ from onnx.reference import ReferenceEvaluator
 
 import onnx_nhwc
 from onnx_nhwc import files
-from onnx_nhwc.passes.batch import free_batch
-from onnx_nhwc.weights import to_proto
+from onnx_nhwc.files.weights import to_proto
+from onnx_nhwc.passes.batch.free import free_batch
 from tests.keras_models import (
     Exported,
     UnsupportedNodesError,

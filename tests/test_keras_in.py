@@ -17,10 +17,10 @@ pytest.importorskip("tf2onnx")
 
 import onnx_nhwc  # noqa: E402
 from onnx_nhwc import optimize  # noqa: E402
-from onnx_nhwc.keras.reading import from_keras, read  # noqa: E402
+from onnx_nhwc.files.weights import to_proto  # noqa: E402
+from onnx_nhwc.load.keras.reading import from_keras, read  # noqa: E402
 from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError  # noqa: E402
 from onnx_nhwc.passes.plausible import LayoutWarning  # noqa: E402
-from onnx_nhwc.weights import to_proto  # noqa: E402
 from tests.keras_models import computed, runs_channels_first  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -395,7 +395,7 @@ def test_a_loop_without_a_bound_is_refused(count: str, condition: str) -> None:
 
 
 def test_a_loop_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("onnx_nhwc.keras.loops._NODES", 5)
+    monkeypatch.setattr("onnx_nhwc.export.loops._NODES", 5)
     text = """(float[2] x) => (float[2] y) <bool true = {1}> {
         y = Loop ( , true, x) <body = turn (int64 i, bool go, float[2] h) => (bool again, float[2] next) {
             again = Identity(go)

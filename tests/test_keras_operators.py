@@ -17,8 +17,8 @@ import numpy as np
 import onnx
 import pytest
 
-from onnx_nhwc.comparison import compare
 from onnx_nhwc.passes.errors import ConversionError
+from onnx_nhwc.verification.comparison import compare
 from tests.keras_models import exported, run
 from tests.running import Session
 

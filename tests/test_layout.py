@@ -10,8 +10,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnx_nhwc.passes import layout as module
-from onnx_nhwc.passes.layout import (
+from onnx_nhwc.passes.algebra import layout as module
+from onnx_nhwc.passes.algebra.layout import (
     ONE,
     Dim,
     Mode,

@@ -17,9 +17,9 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tf2onnx")
 
 from onnx_nhwc import optimize  # noqa: E402
-from onnx_nhwc.keras.reading import read  # noqa: E402
+from onnx_nhwc.files.weights import to_proto  # noqa: E402
 from onnx_nhwc.legacy.__main__ import main as legacy  # noqa: E402
-from onnx_nhwc.weights import to_proto  # noqa: E402
+from onnx_nhwc.load.keras.reading import read  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -18,7 +18,7 @@ from onnx import helper, numpy_helper
 
 import onnx_nhwc
 from onnx_nhwc import ConversionError
-from onnx_nhwc.passes.modernize import FORMS, OLDEST
+from onnx_nhwc.passes.forms.modernize import FORMS, OLDEST
 from onnx_nhwc.passes.plausible import SourceWarning
 from onnx_nhwc.passes.rules import RULES
 from tests.running import Session, accepted, converted, differences, layouts, stored

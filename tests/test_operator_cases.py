@@ -18,7 +18,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from onnx_nhwc.passes.layout import channels_last
+from onnx_nhwc.passes.algebra.layout import channels_last
 from onnx_nhwc.passes.pipeline import Options, convert
 from tests.case import NEWEST, OLDEST
 from tests.law import compare, onnxruntime

@@ -71,6 +71,6 @@ def test_quotes_are_from_the_sources(line: str) -> None:
 
 def test_the_table_of_operators_is_the_code() -> None:
     pytest.importorskip("keras")
-    from onnx_nhwc.keras.operators import markdown
+    from onnx_nhwc.export.keras.operators import markdown
 
     assert markdown() in README

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from onnx.defs import onnx_opset_version
 
-from onnx_nhwc.passes.layout import Step, Transpose, invert
+from onnx_nhwc.passes.algebra.layout import Step, Transpose, invert
 from onnx_nhwc.passes.rules import RULES, axes, contraction, normalization, shaping, views
 from onnx_nhwc.passes.rules.recurrent import RecurrentRule
 from onnx_nhwc.passes.rules.relation import Relation, Rule, Site

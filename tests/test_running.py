@@ -66,7 +66,7 @@ APART = """
 import sys
 import numpy as np
 import keras
-from onnx_nhwc.keras.running import Executor, has_channels_first
+from onnx_nhwc.export.keras.running import Executor, has_channels_first
 
 x, y = keras.Input((3, 6, 7)), keras.Input((3, 6, 7))
 conv = keras.layers.Conv2D(4, 3, data_format="channels_first")
@@ -91,7 +91,7 @@ def test_all_ways_compute_the_same(tmp_path: Path) -> None:
 REFUSED = """
 import keras
 import numpy as np
-from onnx_nhwc.keras.running import Executor
+from onnx_nhwc.export.keras.running import Executor
 from onnx_nhwc.passes.errors import VerificationError
 
 x = keras.Input((3, 6, 6))

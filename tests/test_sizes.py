@@ -8,9 +8,9 @@ import pytest
 import sympy
 
 from onnx_nhwc import files
-from onnx_nhwc.passes.layout import Dim
-from onnx_nhwc.passes.shapes import infer
-from onnx_nhwc.passes.symbols import expression, least, nonnegative, read, written
+from onnx_nhwc.passes.algebra.layout import Dim
+from onnx_nhwc.passes.algebra.symbols import expression, least, nonnegative, read, written
+from onnx_nhwc.passes.shapes.infer import infer
 from tests.running import Session, converted, differences, layouts, stored, transposes
 
 H, W = (sympy.Symbol(name, integer=True, positive=True) for name in "hw")

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onnx_nhwc.passes import solver_cut, solver_search
-from onnx_nhwc.passes.solver import Problem, Solution, Tap, Value, solve
+from onnx_nhwc.passes.solver import cut as solver_cut
+from onnx_nhwc.passes.solver import search as solver_search
+from onnx_nhwc.passes.solver.optimum import Problem, Solution, Tap, Value, solve
 
 HUGE = 2**40
 

@@ -13,14 +13,14 @@ import pytest
 
 from onnx_nhwc import optimize
 from onnx_nhwc.passes.errors import ConversionError
-from onnx_nhwc.terminal import hushed
+from onnx_nhwc.report.terminal import hushed
 from tests.models.catalogue import by_name
 
 SOURCE = by_name("torch/resnet_basic.ts.static").path
 
 NOISE = """
 import os, sys, logging, warnings
-from onnx_nhwc.terminal import hushed
+from onnx_nhwc.report.terminal import hushed
 with hushed() as terminal:
     os.write(2, b"from C\\n")
     os.system("echo from a child >&2")

@@ -12,8 +12,8 @@ from onnx import helper, numpy_helper
 
 import onnx_nhwc
 from onnx_nhwc import FileError
-from onnx_nhwc.comparison import compare
 from onnx_nhwc.passes.plausible import SourceWarning
+from onnx_nhwc.verification.comparison import compare
 from tests.running import Session, converted, differences, layouts, stored
 
 Array = np.ndarray[Any, Any]

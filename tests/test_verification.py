@@ -13,10 +13,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import onnx_nhwc
-from onnx_nhwc.comparison import compare
-from onnx_nhwc.feeds import Input, candidates
 from onnx_nhwc.passes.errors import VerificationError
-from onnx_nhwc.verification import verify
+from onnx_nhwc.verification.comparison import compare
+from onnx_nhwc.verification.feeds import Input, candidates
+from onnx_nhwc.verification.verdict import verify
 from tests.running import converted
 
 FLOAT = TensorProto.FLOAT

@@ -51,7 +51,7 @@ def wrap(model: Any, source: Layout, target: Layout, *, names: Collection[str] |
     import onnx_ir as ir
 
     from onnx_nhwc import files
-    from onnx_nhwc.weights import to_proto
+    from onnx_nhwc.files.weights import to_proto
 
     if isinstance(model, onnx.ModelProto):
         work = files.from_proto(model)

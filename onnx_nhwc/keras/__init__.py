@@ -1,4 +1,1 @@
-"""Keras models from ONNX: the exporter behind ``onnx_nhwc.to_keras``.
-
-Importing this package imports Keras, which the rest of ``onnx_nhwc`` does not need.
-"""
+"""The former place of what is in :mod:`onnx_nhwc.export.keras` and :mod:`onnx_nhwc.load.keras` now."""

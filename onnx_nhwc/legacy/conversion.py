@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from onnx_nhwc.files import check_destination, staged
+from onnx_nhwc.files.models import check_destination, staged
 from onnx_nhwc.legacy import keras3
 from onnx_nhwc.legacy.architecture import CHANNELS, CLASSES, trace
 from onnx_nhwc.legacy.classes import kind_by_name, kind_by_weights

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import graph as g
-from ..layout import ONE
+from ..algebra.layout import ONE
 from .relation import Arrangement, Move, Relation, Rule, Site, barrier
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from .. import graph as g
-from ..layout import ONE, Step, Transpose
+from ..algebra.layout import ONE, Step, Transpose
 from .relation import Arrangement, Letters, Move, Relation, Site, barrier
 
 

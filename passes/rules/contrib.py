@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .. import graph as g
-from ..layout import ONE, UNKNOWN, Shape
-from ..symbols import total
+from ..algebra.layout import ONE, UNKNOWN, Shape
+from ..algebra.symbols import total
 from . import axes, contraction, normalization, shaping, sizes
 from .elementwise import unary
 from .relation import Arrangement, Move, Relation, Rule, Site, barrier

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import graph as g
-from ..layout import ONE
+from ..algebra.layout import ONE
 from .axes import trailing
 from .relation import Move, Relation, Site, barrier
 

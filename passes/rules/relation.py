@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import onnx_ir as ir
 
 from .. import graph as g
-from ..layout import (
+from ..algebra.layout import (
     ONE,
     Dim,
     Factor,

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import sympy
 
 from .. import graph as g
-from ..layout import ONE, UNKNOWN, Dim, Shape
-from ..symbols import difference, expression, named, nonnegative, total, window_count
+from ..algebra.layout import ONE, UNKNOWN, Dim, Shape
+from ..algebra.symbols import difference, expression, named, nonnegative, total, window_count
 from .relation import Site
 
 __all__ = ["Sizes", "concatenated", "convolved", "cut", "expanded", "padded", "ranged", "sliced", "stated"]

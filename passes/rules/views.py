@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import graph as g
-from ..layout import ONE, Dim, Reshape, Shape, Step, Transpose, product
+from ..algebra.layout import ONE, Dim, Reshape, Shape, Step, Transpose, product
 from .relation import Relation, Site, barrier
 
 

@@ -1,0 +1,1 @@
+"""Models of other frameworks, read as ONNX. One room a framework."""

@@ -1,0 +1,1 @@
+"""Layouts as permutations with groups, and sizes as formulas. Imports nothing of the compiler."""

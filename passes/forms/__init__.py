@@ -1,0 +1,1 @@
+"""Foreign and old forms of operators become those that the rules speak of."""

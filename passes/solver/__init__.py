@@ -1,0 +1,1 @@
+"""The optimum of a network of choices and costs. Knows nothing of ONNX."""
