@@ -18,6 +18,10 @@ from .algebra.symbols import written
 STANDARD = ("", "ai.onnx")
 PARAMETER = "onnx_nhwc.parameter"
 """Metadata of a value: the name of the source's initializer that it is, or was made of; empty for none."""
+LAYER = "onnx_nhwc.layer"
+"""Metadata of a node: which layer of a Keras model it comes from."""
+FROZEN = "onnx_nhwc.frozen"
+"""Metadata of a node that comes from a layer that is not trainable."""
 COPIES = {"Expand", "Reshape", "Unsqueeze", "Slice", "Gather", "Identity"}
 """Operators whose result holds no other numbers than their first input."""
 

@@ -32,9 +32,9 @@ with warnings.catch_warnings():
     from onnx_nhwc.export.keras import lite
     from onnx_nhwc.export.keras.api import Exported, export, load
     from onnx_nhwc.export.keras.checking import runner
-    from onnx_nhwc.export.keras.export import UnsupportedNodesError
     from onnx_nhwc.export.keras.running import Executor, runs_channels_first, runs_compiled_only
     from onnx_nhwc.export.names import io_name
+    from onnx_nhwc.export.walk import UnsupportedNodesError
 
 Feeds = dict[str, NDArray[Any]]
 SAMPLES = 3

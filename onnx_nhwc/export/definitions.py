@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 import onnx
@@ -10,7 +10,6 @@ import onnx.inliner
 import onnx_ir as ir
 
 from onnx_nhwc import files
-from onnx_nhwc.export.keras.table import OPERATORS
 from onnx_nhwc.files.weights import to_proto
 from onnx_nhwc.passes import graph as g
 
@@ -20,10 +19,15 @@ _DEPTH = 4  # definitions that use operators that have definitions themselves
 _DOMAIN = "onnx_nhwc.definitions"
 
 
-def expanded(model: ir.Model) -> ir.Model:
-    """Return a model whose nodes have mappings, as far as their definitions help."""
+def expanded(model: ir.Model, mapped: Container[str]) -> ir.Model:
+    """Return a model whose nodes have mappings, as far as their definitions help.
+
+    Args:
+        model: The model.
+        mapped: The standard operators that the target has mappings for.
+    """
     for _ in range(_DEPTH):
-        nodes = [n for n in model.graph.all_nodes() if _is_defined(n)]
+        nodes = [n for n in model.graph.all_nodes() if _is_defined(n, mapped)]
         if not nodes:
             break
         for node in nodes:
@@ -33,7 +37,7 @@ def expanded(model: ir.Model) -> ir.Model:
         names = sorted({node.op_type for node in nodes})
         proto = onnx.shape_inference.infer_shapes(to_proto(model))
         try:
-            _define_incomplete(proto)
+            _define_incomplete(proto, mapped)
             proto = onnx.inliner.inline_selected_functions(
                 proto, [("", name) for name in names], inline_schema_functions=True
             )
@@ -47,8 +51,8 @@ def _schema(node: ir.Node) -> Any:
     return onnx.defs.get_schema(node.op_type, g.opset_of(node))
 
 
-def _is_defined(node: ir.Node) -> bool:
-    if node.domain not in g.STANDARD or node.op_type in OPERATORS:
+def _is_defined(node: ir.Node, mapped: Container[str]) -> bool:
+    if node.domain not in g.STANDARD or node.op_type in mapped:
         return False
     try:
         schema = _schema(node)
@@ -57,7 +61,7 @@ def _is_defined(node: ir.Node) -> bool:
     return bool(schema.has_function or schema.has_context_dependent_function)
 
 
-def _define_incomplete(proto: onnx.ModelProto) -> None:
+def _define_incomplete(proto: onnx.ModelProto, mapped: Container[str]) -> None:
     """Inline nodes that leave out an input, which onnx's inliner trips over, as calls of a function."""
     version = next((o.version for o in proto.opset_import if o.domain in g.STANDARD), 1)
     types: dict[str, onnx.TypeProto] = {"": onnx.TypeProto()}
@@ -66,7 +70,7 @@ def _define_incomplete(proto: onnx.ModelProto) -> None:
         types |= {v.name: v.type for v in (*graph.input, *graph.value_info, *graph.output)}
         types |= {t.name: onnx.helper.make_tensor_type_proto(t.data_type, t.dims) for t in graph.initializer}
         for node in graph.node:
-            if node.domain not in g.STANDARD or node.op_type in OPERATORS or "" not in node.input:
+            if node.domain not in g.STANDARD or node.op_type in mapped or "" not in node.input:
                 continue
             schema: Any = onnx.defs.get_schema(node.op_type, version)
             if not schema.has_context_dependent_function or not all(name in types for name in node.input):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -13,16 +13,14 @@ import onnx
 import onnx_ir as ir
 
 from onnx_nhwc import files
-from onnx_nhwc.export.biases import attach_biases
-from onnx_nhwc.export.definitions import expanded
-from onnx_nhwc.export.keras.export import Exporter
+from onnx_nhwc.export.keras.table import OPERATORS
+from onnx_nhwc.export.keras.target import build
+from onnx_nhwc.export.preparation import prepared
 from onnx_nhwc.files.weights import to_proto
 from onnx_nhwc.load.keras.normal_pieces import write_out
 from onnx_nhwc.load.keras.surroundings import untouched
-from onnx_nhwc.passes.batch.free import Freed, free_batch
-from onnx_nhwc.passes.forms.normalize import normalize
-from onnx_nhwc.passes.graph import record_parameters
-from onnx_nhwc.passes.pipeline import Options, convert
+from onnx_nhwc.passes.batch.free import Freed
+from onnx_nhwc.passes.pipeline import Options
 from onnx_nhwc.passes.summary import Summary
 
 __all__ = ["Exported", "export", "load", "to_keras"]
@@ -100,21 +98,14 @@ def export(
         free: Free a batch that the source fixes at 1, where that is proven right.
         progress: Is called with the name of each phase as it starts.
     """
-    record_parameters(model)
-    normalize(model)
-    model = expanded(model)
-    attach_biases(model)
-    batch = Freed()
-    if free and not options.shapes:
-        model, batch = free_batch(model)
-    if options.to == "channels-first":
-        write_out(model)
-    summary = convert(model, replace(options, batch_first=True, whole=True), progress)
+    first = options.to == "channels-first"
+    graph = prepared(
+        model, options, OPERATORS, free=free, adapt=write_out if first else None, progress=progress
+    )
     if progress is not None:
         progress("export")
     with _undisturbed():
-        exporter = Exporter(model, channels_first=options.to == "channels-first")
-        return Exported(exporter.run(), summary, batch)
+        return Exported(build(graph.model, channels_first=first), graph.summary, graph.batch)
 
 
 @contextmanager

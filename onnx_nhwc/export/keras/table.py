@@ -8,6 +8,7 @@ from typing import Any
 from keras import layers, ops
 
 from onnx_nhwc.export import control, loops
+from onnx_nhwc.export.keras.arithmetic import plus
 from onnx_nhwc.export.keras.blocks import contributed, features, normalization, quantized, recurrent, spectra
 from onnx_nhwc.export.keras.call import Call
 from onnx_nhwc.export.keras.images import (
@@ -23,7 +24,6 @@ from onnx_nhwc.export.keras.images import (
 from onnx_nhwc.export.keras.tensors import elementwise as e
 from onnx_nhwc.export.keras.tensors import indexing, linear, reshaping, selection, sequences, shaping
 from onnx_nhwc.export.keras.tensors import reduction as r
-from onnx_nhwc.export.keras.tensors.arithmetic import plus
 from onnx_nhwc.passes.rules.contrib import DOMAIN as MICROSOFT
 
 __all__ = ["CHANNELS_FIRST", "CONTRIBUTED", "OPERATORS", "mapping_of"]

@@ -9,14 +9,9 @@ import keras
 import numpy as np
 import onnx_ir as ir
 
-from onnx_nhwc.passes.graph import PARAMETER
+from onnx_nhwc.passes.graph import FROZEN, LAYER, PARAMETER
 
-__all__ = ["COUNT", "FROZEN", "LAYER", "NORMALIZATION", "Value", "Weights", "Writer"]
-
-LAYER = "onnx_nhwc.layer"
-FROZEN = "onnx_nhwc.frozen"
-"""Metadata of a node that comes from a layer that is not trainable."""
-"""The key of the metadata that say which layer a node comes from."""
+__all__ = ["COUNT", "NORMALIZATION", "Value", "Weights", "Writer"]
 
 NORMALIZATION = "onnx_nhwc.keras.normalization"
 """Metadata of a node that is a Normalization: where its numbers are from, ``adapted`` or ``given``."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnx_nhwc.load.keras.form_writer import LAYER
+from onnx_nhwc.passes.graph import LAYER
 
 __all__ = ["layer_of", "name_nodes"]
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -19,23 +18,14 @@ import onnx_ir as ir
 
 from onnx_nhwc.load.keras.form_writer import Weights, Writer
 from onnx_nhwc.load.keras.layer_forms import Form, form_of
+from onnx_nhwc.load.keras.marks import PACK, UNPACK, Mark, mark
 from onnx_nhwc.load.keras.operations import OPERATIONS
 from onnx_nhwc.load.keras.traces import traces_of
 from onnx_nhwc.passes.errors import ConversionError
 
-__all__ = ["DOMAIN", "Mark", "handlers", "marked", "restore"]
+__all__ = ["DOMAIN", "handlers", "marked", "restore"]
 
 DOMAIN = "onnx_nhwc.marked"
-_PACK, _UNPACK = "OptionalFromValue", "OptionalGetValue"
-
-
-@dataclass(frozen=True)
-class Mark:
-    """One call of a layer: what it was called on, and how it is written."""
-
-    layer: Any
-    form: Form
-    shape: tuple[int | None, ...]
 
 
 @contextmanager
@@ -85,22 +75,9 @@ def _leave_mark(layer: Any, form: Form, marks: list[Mark]) -> Any:
     return call
 
 
-def mark(x: Any, layer: Any, form: Form, shape: Sequence[int | None], marks: list[Mark]) -> Any:
-    """What stands for the result of a layer, of this shape, while TensorFlow traces."""
-    import tensorflow as tf
-
-    number = len(marks)
-    marks.append(Mark(layer, form, tuple(x.shape)))
-    packed = tf.raw_ops.OptionalFromValue(components=[x, tf.constant(number)], name=layer.name)
-    (y,) = tf.raw_ops.OptionalGetValue(
-        optional=packed, output_types=[x.dtype], output_shapes=[list(shape)], name=layer.name
-    )
-    return y
-
-
 def handlers() -> dict[str, Any]:
     """What tf2onnx is to do with a mark, and with what it does not know."""
-    return {_PACK: (_ignore, []), _UNPACK: (_keep_mark, []), **OPERATIONS}
+    return {PACK: (_ignore, []), UNPACK: (_keep_mark, []), **OPERATIONS}
 
 
 def _ignore(ctx: Any, node: Any, name: str, args: Any) -> None:
@@ -109,8 +86,8 @@ def _ignore(ctx: Any, node: Any, name: str, args: Any) -> None:
 
 def _keep_mark(ctx: Any, node: Any, name: str, args: Any) -> None:
     packed = node.inputs[0]
-    if packed.type != _PACK or len(packed.input) != 2 or not packed.inputs[1].is_const():
-        raise ConversionError(f"ONNX has no form for TensorFlow's {_UNPACK}", node=f"'{name}'")
+    if packed.type != PACK or len(packed.input) != 2 or not packed.inputs[1].is_const():
+        raise ConversionError(f"ONNX has no form for TensorFlow's {UNPACK}", node=f"'{name}'")
     number = int(packed.inputs[1].get_tensor_value())
     shapes, dtypes = [ctx.get_shape(node.output[0])], [ctx.get_dtype(node.output[0])]
     inputs, outputs = [packed.input[0]], list(node.output)

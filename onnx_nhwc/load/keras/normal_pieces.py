@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import onnx_ir as ir
 
-from onnx_nhwc.load.keras.form_writer import FROZEN, LAYER, Value, Weights, Writer
+from onnx_nhwc.load.keras.form_writer import Value, Weights, Writer
 from onnx_nhwc.passes import graph as g
 from onnx_nhwc.passes.shapes.infer import infer
 
@@ -56,7 +56,7 @@ def write_out(model: ir.Model) -> None:
         axes = range(g.attribute(node, "axis", -1) % rank, rank)
         y = write_normalization(w, x, axes, g.attribute(node, "epsilon", 1e-5), scale, bias)
         for written in w.nodes:
-            for key in (LAYER, FROZEN):
+            for key in (g.LAYER, g.FROZEN):
                 written.metadata_props.pop(key, None)
                 if key in node.metadata_props:
                     written.metadata_props[key] = node.metadata_props[key]

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from keras import layers, ops
 
 from onnx_nhwc.load.keras.layer_forms import CONVOLUTION
+from onnx_nhwc.load.keras.marks import Mark, mark
 from onnx_nhwc.load.keras.parameters import PARAMETER, is_parameter
-
-if TYPE_CHECKING:
-    from onnx_nhwc.load.keras.marking import Mark
 
 __all__ = ["traces_of"]
 
@@ -68,8 +66,6 @@ def _parameter(layer: Any, marks: list[Mark]) -> Callable[..., Any]:
     """The table of an Embedding, whatever the indices: they are known to be all in order."""
 
     def call(inputs: Any) -> Any:
-        from onnx_nhwc.load.keras.marking import mark
-
         x = ops.cast(inputs, layer.compute_dtype)
         return mark(x, layer, PARAMETER, (*x.shape, layer.output_dim), marks)
 
@@ -131,8 +127,6 @@ def _step_by_step(layer: Any, marks: list[Mark]) -> Callable[..., Any]:
     channels = 1 if cell.data_format == "channels_first" else cell.rank + 1
 
     def convolved(x: Any, convolution: Any, shape: tuple[int | None, ...]) -> Any:
-        from onnx_nhwc.load.keras.marking import mark
-
         wide = [size if a != channels else 4 * cell.filters for a, size in enumerate(shape)]
         return mark(x, convolution, CONVOLUTION, wide, marks)
 

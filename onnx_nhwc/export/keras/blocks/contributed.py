@@ -7,10 +7,10 @@ from typing import Any
 from keras import ops
 
 from onnx_nhwc.export.images import Images
+from onnx_nhwc.export.keras.arithmetic import plus
 from onnx_nhwc.export.keras.blocks.quantized import real, stored
 from onnx_nhwc.export.keras.call import Call
 from onnx_nhwc.export.keras.images.pooling import average_pool
-from onnx_nhwc.export.keras.tensors.arithmetic import plus
 from onnx_nhwc.export.values import UnsupportedError
 
 __all__ = [
@@ -28,7 +28,7 @@ class _OfReals(Call):
     """A node on quantised images, as if these were the numbers that they stand for."""
 
     def __init__(self, call: Call, images: Images) -> None:
-        super().__init__(call.exporter, call.node, call.op_type, call.values, images)
+        super().__init__(call.walk, call.parts, call.node, call.op_type, call.values, images)
         self._real = real(call, 0)
 
     def tensor(self, index: int = 0) -> Any:

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from onnx_nhwc.export.determined import result
+from onnx_nhwc.export.keras.arithmetic import plus
 from onnx_nhwc.export.keras.call import Call
-from onnx_nhwc.export.keras.tensors.arithmetic import plus
 from onnx_nhwc.export.values import UnsupportedError
 from onnx_nhwc.passes.algebra.layout import Dim
 
@@ -23,7 +22,7 @@ def mel_weight_matrix(call: Call) -> Any:
     The edges of the triangles are whole bins, evenly spaced in mel(f) = 2595 log10(1 + f / 700).
     """
     mels, length, rate, low, high = (ops.cast(ops.reshape(call.tensor(i), ()), "float32") for i in range(5))
-    after, sizes = result(call), call.exporter.sizes
+    after, sizes = call.result(), call.parts.sizes
     if after is None:
         bins = sizes.name(ops.cast(plus(ops.floor_divide(length, 2.0), 1.0), "int32"))
         rows, columns = bins, sizes.name(ops.cast(mels, "int32"))

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from keras import layers, ops
 
+from onnx_nhwc.export.keras.arithmetic import plus
 from onnx_nhwc.export.keras.call import Call
-from onnx_nhwc.export.keras.tensors.arithmetic import plus
 from onnx_nhwc.export.values import UnsupportedError
 from onnx_nhwc.load.keras.form_writer import COUNT, NORMALIZATION
 

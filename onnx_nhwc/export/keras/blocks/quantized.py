@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from onnx_nhwc.export.keras.arithmetic import plus
 from onnx_nhwc.export.keras.call import Call
 from onnx_nhwc.export.keras.images.convolution import convolve
-from onnx_nhwc.export.keras.tensors.arithmetic import plus
 from onnx_nhwc.export.values import UnsupportedError
 
 

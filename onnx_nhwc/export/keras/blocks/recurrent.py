@@ -115,7 +115,7 @@ def _layer(
 def _cell(call: Call, found: Sequence[Activation]) -> dict[str, Any]:
     """What one direction computes."""
     kind, dtype = call.op_type, call.dtype(0)
-    units = int(call.attribute("hidden_size") or call.exporter.fact(call.value(2)).shape[-1])
+    units = int(call.attribute("hidden_size") or call.walk.fact(call.value(2)).shape[-1])
     config: dict[str, Any] = {
         "units": units,
         "activation": found[-1].keras(units, dtype),
@@ -160,22 +160,22 @@ def _initial(call: Call, count: int) -> Any:
 
 def _apart(call: Call, sequence: Any, count: int, masked: bool) -> Any:
     """The directions, which Keras concatenates, on an axis of their own."""
-    dims = call.exporter.shapes.shape(call.node.outputs[0])
+    dims = call.walk.shapes.shape(call.node.outputs[0])
     if (
         dims is not None and not masked and not _time_first(call)
     ):  # what has a mask attached makes the layers behind obey it
         joined = (*dims[:2], Dim(sequence.shape[-1]))
-        call.exporter.regrouped[call.node.outputs[0]] = (joined, sequence)
+        call.parts.regrouped[call.node.outputs[0]] = (joined, sequence)
     return ops.stack(ops.split(sequence, count, axis=-1) if count > 1 else [sequence], axis=2)
 
 
 def _stacked(call: Call, index: int, states: list[Any]) -> Any:
     """The final states of all directions; a layer's own is also known without the axis of its one."""
     axis = call.attribute("layout", 0)
-    dims = call.exporter.shapes.shape(call.node.outputs[index])
+    dims = call.walk.shapes.shape(call.node.outputs[index])
     if len(states) == 1 and dims is not None:
         rest = tuple(dim for i, dim in enumerate(dims) if i != axis)
-        call.exporter.regrouped[call.node.outputs[index]] = (rest, states[0])
+        call.parts.regrouped[call.node.outputs[index]] = (rest, states[0])
     return ops.stack(states, axis=axis)
 
 

@@ -18,9 +18,9 @@ from typing import Any
 
 from keras import ops
 
+from onnx_nhwc.export.keras.arithmetic import plus
 from onnx_nhwc.export.keras.blocks.recurrent_activations import Activation
 from onnx_nhwc.export.keras.call import Call
-from onnx_nhwc.export.keras.tensors.arithmetic import plus
 from onnx_nhwc.export.values import UnsupportedError
 
 __all__ = ["stepped"]

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from onnx_nhwc.export.determined import determined
+from onnx_nhwc.export.keras.arithmetic import plus
 from onnx_nhwc.export.keras.call import Call
-from onnx_nhwc.export.keras.tensors.arithmetic import plus
 from onnx_nhwc.export.keras.tensors.reshaping import reshape_to
 from onnx_nhwc.passes.algebra.layout import Dim, product
 
@@ -20,7 +19,7 @@ def col_to_image(call: Call) -> Any:
     """Col2Im: every column is added where it came from, shifted copy by shifted copy."""
     block = call.integers("block_shape", 2)
     assert block is not None
-    if call.constant(1) is None and call.sizes(1) is None and determined(call, "image_shape") is None:
+    if call.constant(1) is None and call.sizes(1) is None and call.determined("image_shape") is None:
         return _at_run_time(call, block)
     sizes = call.integers("image_shape", 1)
     assert sizes is not None
@@ -52,7 +51,7 @@ def col_to_image(call: Call) -> Any:
 
 def _at_run_time(call: Call, block: list[int]) -> Any:
     """The same of an image whose size is computed: a matrix says which element goes to which pixel."""
-    sizes, n = call.exporter.sizes, len(block)
+    sizes, n = call.parts.sizes, len(block)
     strides = call.attribute("strides") or [1] * n
     dilations = call.attribute("dilations") or [1] * n
     pads = call.attribute("pads") or [0] * (2 * n)

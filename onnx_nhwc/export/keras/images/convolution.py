@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from keras import layers, ops
 
-from onnx_nhwc.export.keras.call import Call, Load
-from onnx_nhwc.export.keras.tensors.arithmetic import plus, safe
+from onnx_nhwc.export.call import Load
+from onnx_nhwc.export.keras.arithmetic import plus, safe
+from onnx_nhwc.export.keras.call import Call
 from onnx_nhwc.export.keras.tensors.padding import Window, pad_image, subsample
 from onnx_nhwc.export.values import Array, UnsupportedError
-from onnx_nhwc.load.keras.form_writer import LAYER
+from onnx_nhwc.passes.graph import LAYER
 
 __all__ = [
     "CONV",
@@ -117,7 +118,7 @@ def _pointwise(call: Call) -> Call | None:
     if len(uses) != 1 or result.is_graph_output() or uses[0].node.graph is not call.node.graph:
         return None
     try:
-        point = call.exporter.call(uses[0].node)
+        point = call.walk.call(uses[0].node)
     except UnsupportedError:
         return None
     if point.op_type != "Conv" or uses[0].idx != 0 or not point.on_images:
@@ -140,7 +141,7 @@ def _common_scope(call: Call, point: Call) -> str:
         names = [node.name or "" for node in call.node.graph or ()]
         inside = {name for name in names if scope.strip("/") and name.startswith(f"{scope}/")}
         scope = scope if inside == {first, second} else ""
-    return call.exporter.names.of_node(scope, "Conv", "weight") if scope else ""
+    return call.walk.names.of_node(scope, "Conv", "weight") if scope else ""
 
 
 def _separable(call: Call, point: Call, config: dict[str, Any], x: Any, load: Load) -> Any:
@@ -159,7 +160,7 @@ def _separable(call: Call, point: Call, config: dict[str, Any], x: Any, load: Lo
     if layer.use_bias:
         call.assign(layer.bias, point.loader(2))
     y = add_bias(call, y, point.x(2)) if misplaced else y
-    call.exporter.finish(point.node, [y])
+    call.walk.finish(point.node, [y])
     return y  # nobody else reads it
 
 

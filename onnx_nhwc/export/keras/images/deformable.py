@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from keras import layers, ops
 
-from onnx_nhwc.export.determined import result
+from onnx_nhwc.export.keras.arithmetic import plus
 from onnx_nhwc.export.keras.call import Call
 from onnx_nhwc.export.keras.images.sampling import read
-from onnx_nhwc.export.keras.tensors.arithmetic import plus
 from onnx_nhwc.export.keras.tensors.reshaping import reshape_to
 from onnx_nhwc.export.values import Array, UnsupportedError
 from onnx_nhwc.passes.algebra.layout import Dim, product
@@ -103,7 +102,7 @@ def _matrix(kernel: Array, part: slice) -> Array:
 
 def max_unpool(call: Call) -> Any:
     """MaxUnpool: each element goes where its index says, which counts in the source's order (N,C,H,W)."""
-    x, sizes = call.tensor(0), call.exporter.sizes
+    x, sizes = call.tensor(0), call.parts.sizes
     batch, *_, channels = call.dims(0)
     full = _unpooled(call)
     lengths = [sizes.length(size) for size in (*full, channels)]
@@ -127,8 +126,8 @@ def max_unpool(call: Call) -> Any:
 def _unpooled(call: Call) -> list[Dim]:
     """The sizes of the image that MaxUnpool makes."""
     if call.has(2):
-        declared = result(call)
-        found = call.exporter.sizes.integers(call.value(2)) if declared is None else map(Dim, declared)
+        declared = call.result()
+        found = call.parts.sizes.integers(call.value(2)) if declared is None else map(Dim, declared)
         _, *given, _ = found
         return given
     _, *sizes, _ = call.dims(0)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from keras import layers, ops
 
+from onnx_nhwc.export.keras.arithmetic import plus
 from onnx_nhwc.export.keras.call import Call, is_float
-from onnx_nhwc.export.keras.tensors.arithmetic import plus
 from onnx_nhwc.export.keras.tensors.padding import Window, pad_image
 from onnx_nhwc.export.keras.tensors.reduction import comparable
 from onnx_nhwc.export.values import UnsupportedError
@@ -111,7 +111,7 @@ def _with_indices(call: Call, window: Window) -> list[Any]:
     rows_first = not call.attribute("storage_order", 0)
     indices = _counted(values, 0)
     for axis in (channels, *(images.axes if rows_first else reversed(images.axes))):
-        size = ops.cast(call.exporter.sizes.length(dims[axis]), "int64")
+        size = ops.cast(call.parts.sizes.length(dims[axis]), "int64")
         indices = plus(places.get(axis, _counted(values, axis)), ops.multiply(indices, size))
     return [ops.max(values, axis=-1), indices]
 
@@ -198,7 +198,7 @@ def _global(call: Call, classes: Any) -> Any:
     readers = [use.node for use in result.uses()]
     before = call.dims(0)
     flat = (before[0], before[call.images.channels])
-    shapes = call.exporter.shapes
+    shapes = call.walk.shapes
     if (
         not readers
         or result.is_graph_output()
@@ -212,7 +212,7 @@ def _global(call: Call, classes: Any) -> Any:
         return call.layer(cls, keepdims=True, data_format=data_format)(x)
     y = call.layer(cls, keepdims=False, data_format=data_format)(x)
     for reader in readers:
-        call.exporter.finish(reader, [y])
+        call.walk.finish(reader, [y])
     return y  # nobody reads it with its unit axes
 
 

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from keras import layers, ops
 
-from onnx_nhwc.export.determined import result
+from onnx_nhwc.export.keras.arithmetic import plus
 from onnx_nhwc.export.keras.call import Call, is_float
 from onnx_nhwc.export.keras.images.resize_at_run_time import RunTimeAxis, number, resized
 from onnx_nhwc.export.keras.images.taps import Axis, Mode, taps
-from onnx_nhwc.export.keras.tensors.arithmetic import plus
 from onnx_nhwc.export.values import UnsupportedError
 from onnx_nhwc.passes.algebra.layout import Dim
 
@@ -107,8 +106,8 @@ def _wanted(call: Call) -> tuple[list[Any], list[Dim | None]]:
             scales[axis] = float(scale)
         return scales, targets
     sizes = call.sizes(3)
-    if sizes is None and call.constant(3) is None and result(call) is None:
-        sizes = call.exporter.sizes.integers(call.value(3))
+    if sizes is None and call.constant(3) is None and call.result() is None:
+        sizes = call.parts.sizes.integers(call.value(3))
     elif sizes is None:
         sizes = tuple(Dim(size) for size in call.integers("sizes", 3) or [])
     policy = call.attribute("keep_aspect_ratio_policy", "stretch")
@@ -148,7 +147,7 @@ def _declared(call: Call, axes: list[int]) -> list[Dim | None]:
     """The sizes that the result of computed scales is declared to have."""
     found: list[Dim | None] = [None] * call.rank(0)
     index = 1 if call.op_type == "Upsample" or call.opset < 11 else 2
-    after = call.exporter.shapes.shape(call.node.outputs[0])
+    after = call.walk.shapes.shape(call.node.outputs[0])
     if call.constant(index) is None and after is not None:
         for axis in axes:
             found[axis] = after[axis] if after[axis].static and not _stays(call, axis) else None
@@ -171,7 +170,7 @@ def _kept_aspect(
         ratio = min(ratios) if smallest else max(ratios)
         scales[:] = [ratio if axis in axes else scale for axis, scale in enumerate(scales)]
         return tuple(Dim(int(np.floor(ratio * dim.number + 0.5))) for dim in own)
-    length = call.exporter.sizes.length
+    length = call.parts.sizes.length
     before, after = ([number(length(dim)) for dim in dims] for dims in (own, sizes))
     found = [ops.divide(b, a) for a, b in zip(before, after, strict=True)]
     common = found[0]
@@ -180,7 +179,7 @@ def _kept_aspect(
     for axis in axes:
         scales[axis] = common
     rounded = [ops.floor(plus(ops.multiply(common, size), 0.5)) for size in before]
-    return tuple(call.exporter.sizes.name(ops.cast(size, "int32")) for size in rounded)
+    return tuple(call.parts.sizes.name(ops.cast(size, "int32")) for size in rounded)
 
 
 def _roi(call: Call) -> list[tuple[Any, Any]] | None:
@@ -265,7 +264,7 @@ def _at_run_time(
     call: Call, x: Any, axis: int, mode: Mode, target: Dim | None, scale: Any, bounds: tuple[Any, Any]
 ) -> Any:
     """Resize one axis of which something is known at run time only."""
-    sizes = call.exporter.sizes
+    sizes = call.parts.sizes
     size = number(sizes.length(call.dims(0)[axis]))
     if target is None:
         target = sizes.name(ops.cast(ops.floor(ops.multiply(size, scale)), "int32"))

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from onnx_nhwc.export.keras.arithmetic import plus
 from onnx_nhwc.export.keras.images.taps import TIE, Mode
-from onnx_nhwc.export.keras.tensors.arithmetic import plus
 from onnx_nhwc.export.values import UnsupportedError
 
 __all__ = ["RunTimeAxis", "number", "resized"]

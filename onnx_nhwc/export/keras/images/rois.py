@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from onnx_nhwc.export.keras.arithmetic import plus
 from onnx_nhwc.export.keras.call import Call
-from onnx_nhwc.export.keras.tensors.arithmetic import plus
 from onnx_nhwc.export.keras.tensors.reshaping import reshape_to
 from onnx_nhwc.export.values import UnsupportedError
 from onnx_nhwc.passes.algebra.layout import product
@@ -72,7 +72,7 @@ def roi_align(call: Call) -> Any:
         length = ops.subtract(ends[1], ends[0])
         length = length if half_pixel else ops.maximum(length, 1.0)
         bins = call.attribute(name, 1)
-        size, pixels = (f(sizes[axis]) for f in (call.exporter.sizes.length, call.exporter.sizes.range))
+        size, pixels = (f(sizes[axis]) for f in (call.parts.sizes.length, call.parts.sizes.range))
         sides.append(_Side(ends[0], ops.divide(length, float(bins)), bins, size, pixels))
     if ratio > 0:
         return _sampled(call, x, sides, ratio, largest)

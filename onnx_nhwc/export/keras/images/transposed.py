@@ -21,8 +21,8 @@ from onnx_nhwc.export.keras.images.convolution import (
 )
 from onnx_nhwc.export.keras.tensors.padding import crop, pad_image
 from onnx_nhwc.export.values import Array, UnsupportedError
-from onnx_nhwc.load.keras.form_writer import LAYER
 from onnx_nhwc.passes.algebra.layout import Dim
+from onnx_nhwc.passes.graph import LAYER
 
 __all__ = ["conv_transpose"]
 
@@ -179,7 +179,7 @@ def _spread(call: Call, x: Any, axis: int, stride: int, dim: Dim) -> Any:
         pads[axis + 1] = (0, stride - 1)
         wide = ops.pad(ops.reshape(x, (-1, *before, size, 1, *behind)), pads)
         return ops.reshape(wide, (-1, *before, size * stride, *behind))
-    places = call.exporter.sizes.range(dim * Dim(stride))
+    places = call.parts.sizes.range(dim * Dim(stride))
     shape = [1] * len(x.shape)
     shape[axis] = -1
     taken = ops.reshape(ops.equal(ops.mod(places, stride), 0), shape)
@@ -193,13 +193,13 @@ def _grouped(call: Call, size: list[int], filters: int, channels: int, group: in
     base = call.name(1)
     results = []
     for index, part in enumerate(parts):
-        layer = call.exporter.keep(
+        layer = call.parts.keep(
             _TRANSPOSE[len(size)](
                 filters,
                 tuple(size),
                 strides=tuple(strides),
                 output_padding=_output_padding(size, strides, extra),
-                name=call.exporter.names.unique(f"{base}_group{index}"),
+                name=call.walk.names.unique(f"{base}_group{index}"),
                 dtype=call.dtype(0),
                 **common(call, has_bias(call)),
             )

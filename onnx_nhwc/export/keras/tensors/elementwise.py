@@ -11,8 +11,8 @@ import numpy as np
 import onnx_ir as ir
 from keras import layers, ops
 
+from onnx_nhwc.export.keras.arithmetic import plus
 from onnx_nhwc.export.keras.call import Call, dtype_name, is_float
-from onnx_nhwc.export.keras.tensors.arithmetic import plus
 from onnx_nhwc.export.values import UnsupportedError
 from onnx_nhwc.passes import graph as g
 
@@ -240,8 +240,8 @@ def erf(call: Call) -> Any:
     if found is None:
         return ops.erf(call.tensor(0))
     x, last = found
-    y = ops.gelu(call.exporter.symbolic(x), approximate=False)
-    call.exporter.finish(last, [y])
+    y = ops.gelu(call.walk.symbolic(x), approximate=False)
+    call.walk.finish(last, [y])
     return y
 
 
@@ -360,4 +360,4 @@ def dropout(call: Call) -> Any:
 
 
 def identity(call: Call) -> Any:
-    return call.exporter.fact(call.value(0))
+    return call.walk.fact(call.value(0))

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from onnx_nhwc.export.keras.arithmetic import plus
 from onnx_nhwc.export.keras.call import Call, is_float
-from onnx_nhwc.export.keras.tensors.arithmetic import plus
 from onnx_nhwc.export.keras.tensors.reshaping import reshape_to
 from onnx_nhwc.export.values import UnsupportedError
 from onnx_nhwc.passes.algebra.layout import product
@@ -83,7 +83,7 @@ def gather_nd(call: Call) -> Any:
     depth = indices.shape[-1]
     if depth is None:
         raise UnsupportedError("the number of axes that it indexes is not known")
-    read = call.exporter.sizes.length
+    read = call.parts.sizes.length
     flat: Any = None
     for i in range(depth):
         size = read(dims[batch + i])
@@ -158,7 +158,7 @@ def tensor_scatter(call: Call) -> Any:
         starts = ops.reshape(ops.cast(call.tensor(2), "int32"), (-1, *[1] * (rank - 1)))
         places = ops.subtract(places, starts)
     else:
-        places = plus(ops.cast(call.exporter.zero(), "int32"), places)
+        places = plus(ops.cast(call.parts.zero(), "int32"), places)
     if call.attribute("mode", "linear") == "circular":
         places = ops.mod(places, size)
     inside = ops.logical_and(ops.greater_equal(places, 0), ops.less(places, length))
@@ -185,11 +185,11 @@ def one_hot(call: Call) -> Any:
 def trilu(call: Call) -> Any:
     x = call.tensor(0)
     upper = call.attribute("upper", 1)
-    *_, rows, columns = call.exporter.dims(call.value(0)) or ()
+    *_, rows, columns = call.walk.dims(call.value(0)) or ()
     if rows.static and columns.static:
         diagonal: Any = np.arange(columns.number)[None, :] - np.arange(rows.number)[:, None]
     else:
-        row, column = (call.exporter.sizes.range(dim) for dim in (rows, columns))
+        row, column = (call.parts.sizes.range(dim) for dim in (rows, columns))
         diagonal = ops.subtract(ops.expand_dims(column, 0), ops.expand_dims(row, 1))
     if call.has(1) and call.constant(1) is None:
         k = ops.reshape(call.tensor(1), (1, 1))
@@ -204,7 +204,7 @@ def eye_like(call: Call) -> Any:
     rows, columns = call.static(0)
     k = call.attribute("k", 0)
     eye = np.eye(rows, columns, k).astype(call.out_dtype())
-    zero = ops.cast(call.exporter.zero(), call.out_dtype())
+    zero = ops.cast(call.parts.zero(), call.out_dtype())
     return ops.logical_or(zero, eye) if eye.dtype == bool else plus(zero, eye)
 
 

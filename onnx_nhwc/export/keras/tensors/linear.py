@@ -10,8 +10,8 @@ import numpy as np
 import onnx_ir as ir
 from keras import layers, ops
 
+from onnx_nhwc.export.keras.arithmetic import plus, safe
 from onnx_nhwc.export.keras.call import Call, is_float
-from onnx_nhwc.export.keras.tensors.arithmetic import plus, safe
 from onnx_nhwc.export.keras.tensors.elementwise import both
 from onnx_nhwc.passes import graph as g
 
@@ -57,9 +57,9 @@ def _run(call: Call, layer: Any, kernel: int, add: ir.Node | None, bias: ir.Valu
     y = layer(call.tensor(1 - kernel))
     call.assign(layer.kernel, call.loader(kernel))
     if add is not None and bias is not None:
-        load = call.exporter.fact(bias).load
+        load = call.walk.fact(bias).load
         call.assign(layer.bias, lambda: load().reshape(layer.bias.shape))
-        call.exporter.finish(add, [y])
+        call.walk.finish(add, [y])
     return y
 
 

@@ -46,8 +46,8 @@ def formed(call: Call) -> Any:
     assert divide is not None
     inside = (call.node.name or "").startswith(f"{divide.name}/")
     source, op_type = (divide, "LayerNormalization") if inside else (call.node, call.op_type)
-    label = call.exporter.fact(pieces.scale).name if pieces.scale is not None else ""
-    call.call_it(call.exporter.names.of_node(source.name or "", op_type, label))
+    label = call.walk.fact(pieces.scale).name if pieces.scale is not None else ""
+    call.call_it(call.walk.names.of_node(source.name or "", op_type, label))
     layer = call.layer(
         layers.LayerNormalization,
         more=[value for value in (pieces.scale, pieces.bias) if value is not None],
@@ -59,12 +59,12 @@ def formed(call: Call) -> Any:
     y = layer(call.tensor(0))
     for variable, value in ((layer.gamma, pieces.scale), (layer.beta, pieces.bias)):
         if variable is not None and value is not None:
-            load, shape = call.exporter.fact(value).load, tuple(variable.shape)
+            load, shape = call.walk.fact(value).load, tuple(variable.shape)
             call.assign(variable, lambda load=load, shape=shape: load().reshape(shape))  # type: ignore[misc]
     *between, last = pieces.nodes
     for node in between:
-        call.exporter.finish(node, [])
-    call.exporter.finish(last, [y])
+        call.walk.finish(node, [])
+    call.walk.finish(last, [y])
     return y  # nobody reads the mean
 
 

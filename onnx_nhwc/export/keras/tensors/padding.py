@@ -155,8 +155,8 @@ def _bordered(call: Call, x: Any, cls: Any, pairs: Pairs, suffix: str, images: I
     if call.op_type in ("Pad", "Slice"):  # nothing but this layer
         stated: dict[str, Any] = {"padding" if suffix == "pad" else "cropping": amount, **config}
         return call.layer(cls, dtype=x.dtype, **stated)(x)
-    name = call.exporter.names.unique(f"{call.name()}_{suffix}")
-    return call.exporter.keep(cls(amount, name=name, dtype=x.dtype, **config))(x)
+    name = call.walk.names.unique(f"{call.name()}_{suffix}")
+    return call.parts.keep(cls(amount, name=name, dtype=x.dtype, **config))(x)
 
 
 def subsample(call: Call, x: Any, strides: Sequence[int]) -> Any:

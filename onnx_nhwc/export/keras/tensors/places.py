@@ -6,8 +6,8 @@ from typing import Any
 
 from keras import ops
 
+from onnx_nhwc.export.keras.arithmetic import plus
 from onnx_nhwc.export.keras.call import Call
-from onnx_nhwc.export.keras.tensors.arithmetic import plus
 from onnx_nhwc.export.values import UnsupportedError
 from onnx_nhwc.passes.algebra.layout import Dim
 
@@ -19,7 +19,7 @@ FAR = 2**31 - 1
 
 def between(call: Call, x: Any, axis: int, bounds: tuple[Dim, Dim], step: int = 1) -> Any:
     """What lies between two bounds; those below 0 count from behind."""
-    sizes = call.exporter.sizes
+    sizes = call.parts.sizes
     size = sizes.length(call.dims(0)[axis])
     low, high = (0, size) if step > 0 else (-1, _minus(size, 1))
     start, end = (_clipped(_counted(sizes.length(bound), size), low, high) for bound in bounds)
@@ -48,7 +48,7 @@ def _counted(bound: Any, size: Any) -> Any:
 
 def extended(call: Call, x: Any, axis: int, pads: tuple[Dim, Dim], mode: str, value: Any = 0) -> Any:
     """Pad one axis, or cut it where an amount is negative."""
-    sizes, own = call.exporter.sizes, call.dims(0)[axis]
+    sizes, own = call.parts.sizes, call.dims(0)[axis]
     places = ops.subtract(sizes.range(sizes.total(own, *pads)), sizes.length(pads[0]))
     size = sizes.length(own)
     last = _minus(size, 1)
@@ -71,5 +71,5 @@ def extended(call: Call, x: Any, axis: int, pads: tuple[Dim, Dim], mode: str, va
 
 def repeated(call: Call, x: Any, axis: int, times: Dim) -> Any:
     """Repeat an axis as a whole."""
-    sizes, own = call.exporter.sizes, call.dims(0)[axis]
+    sizes, own = call.parts.sizes, call.dims(0)[axis]
     return ops.take(x, ops.mod(sizes.range(own * times), sizes.length(own)), axis=axis)

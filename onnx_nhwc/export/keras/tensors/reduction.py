@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from keras import layers, ops
 
-from onnx_nhwc.export.determined import reduced
+from onnx_nhwc.export.keras.arithmetic import plus
 from onnx_nhwc.export.keras.call import Call, is_float
-from onnx_nhwc.export.keras.tensors.arithmetic import plus
 from onnx_nhwc.export.keras.tensors.normal_pieces import formed
 from onnx_nhwc.export.keras.tensors.reshaping import reshape_to
 from onnx_nhwc.passes.algebra.layout import product
@@ -49,7 +48,7 @@ def _choice(call: Call) -> list[tuple[int, ...]]:
     """The axes that are possible, if they are computed at run time."""
     if not call.has(1) or call.constant(1) is not None or call.sizes(1) is not None:
         return []
-    return reduced(call)
+    return call.reduced()
 
 
 def _axes(call: Call) -> tuple[int, ...]:
@@ -124,7 +123,7 @@ def argument(function: Reduce) -> Mapping:
         key = comparable(x, worst) if is_float(x.dtype) else x
         found = function(ops.flip(key, axis=axis) if last else key, axis=axis, keepdims=keepdims)
         if last:
-            size = call.exporter.sizes.length(call.dims(0)[axis])
+            size = call.parts.sizes.length(call.dims(0)[axis])
             found = ops.subtract(ops.subtract(size, 1), found)
         if not is_float(x.dtype):
             return found

@@ -13,9 +13,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from onnx_nhwc.export.determined import result
+from onnx_nhwc.export.keras.arithmetic import plus
 from onnx_nhwc.export.keras.call import Call
-from onnx_nhwc.export.keras.tensors.arithmetic import plus
 from onnx_nhwc.export.values import UnsupportedError
 from onnx_nhwc.passes.algebra.layout import ONE, Dim, product
 from onnx_nhwc.passes.rules.views import resolve
@@ -28,10 +27,10 @@ Dims = tuple[Dim, ...]
 def reshape(call: Call) -> Any:
     """Reshape, Flatten, and whatever else regroups axes."""
     x = call.tensor(0)
-    known = _resolved(call) or call.exporter.shapes.shape(call.node.outputs[0])
+    known = _resolved(call) or call.walk.shapes.shape(call.node.outputs[0])
     if _computed(call, known):
         known = _merged(_target(call), known)
-    regrouped = call.exporter.regrouped.get(call.value(0))
+    regrouped = call.parts.regrouped.get(call.value(0))
     if known is not None and regrouped is not None and regrouped[0] == known:
         return regrouped[1]
     target = _stated(call, x)
@@ -54,7 +53,7 @@ def _computed(call: Call, known: Dims | None) -> bool:
 
 def _target(call: Call) -> Dims:
     """The target, computed: 0 and -1 replaced by what they stand for."""
-    sizes, before = call.exporter.sizes, call.dims(0)
+    sizes, before = call.parts.sizes, call.dims(0)
     found = [sizes.length(dim) for dim in sizes.integers(call.value(1))]
     if not call.attribute("allowzero", 0):
         own = [sizes.length(dim) for dim in before]
@@ -80,8 +79,8 @@ def _copies_batch(call: Call) -> bool:
 
 
 def _layer(call: Call, x: Any, target: tuple[int, ...]) -> Any:
-    name = call.exporter.names.unique(f"{call.name()}_reshape")
-    return call.exporter.keep(layers.Reshape(target, name=name, dtype=x.dtype))(x)
+    name = call.walk.names.unique(f"{call.name()}_reshape")
+    return call.parts.keep(layers.Reshape(target, name=name, dtype=x.dtype))(x)
 
 
 def _resolved(call: Call) -> Dims | None:
@@ -179,7 +178,7 @@ def index(call: Call, dims: Sequence[Dim]) -> Any:
     stride: Any = 1
     for axis in reversed(range(len(dims))):
         shape = tuple(-1 if i == axis else 1 for i in range(len(dims)))
-        places = call.exporter.sizes.range(dims[axis])
+        places = call.parts.sizes.range(dims[axis])
         if isinstance(places, keras.KerasTensor):
             places = ops.reshape(places, shape)
         else:
@@ -187,14 +186,14 @@ def index(call: Call, dims: Sequence[Dim]) -> Any:
         step = stride if isinstance(stride, int) and stride == 1 else None
         term = places if step is not None else ops.multiply(places, stride)
         total = term if total is None else plus(term, total)
-        length = call.exporter.sizes.length(dims[axis])
+        length = call.parts.sizes.length(dims[axis])
         both = isinstance(stride, int) and isinstance(length, int)
         stride = stride * length if both else ops.multiply(length, stride)
     return total
 
 
 def squeeze(call: Call) -> Any:
-    known = call.exporter.shapes.shape(call.node.outputs[0])
+    known = call.walk.shapes.shape(call.node.outputs[0])
     x = call.tensor(0)
     if known is not None and None not in x.shape:
         return reshape(call)
@@ -205,7 +204,7 @@ def squeeze(call: Call) -> Any:
 
 
 def unsqueeze(call: Call) -> Any:
-    x, after = call.tensor(0), result(call)
+    x, after = call.tensor(0), call.result()
     if "axes" not in call.node.attributes and call.constant(1) is None and after is not None:
         return ops.reshape(x, after)
     axes = call.integers("axes", 1) or []
@@ -217,16 +216,16 @@ def unsqueeze(call: Call) -> Any:
 
 def expand(call: Call) -> Any:
     """Expand to sizes that may be known at run time only."""
-    known = call.exporter.shapes.shape(call.node.outputs[0])
+    known = call.walk.shapes.shape(call.node.outputs[0])
     x = call.x(0)
     target = call.sizes(1)
     constant = call.constant(1)
     if constant is not None:
         target = tuple(Dim(int(v)) for v in constant.array.reshape(-1))
     if _computed(call, known):
-        target = call.exporter.sizes.integers(call.value(1))
+        target = call.parts.sizes.integers(call.value(1))
         target = (ONE,) * (call.rank(0) - len(target)) + target
-        return add_zeros(x, call.exporter.sizes.grid(_merged(target, known)), call.out_dtype())
+        return add_zeros(x, call.parts.sizes.grid(_merged(target, known)), call.out_dtype())
     if target is not None:
         known = _broadcast(call.dims(0), target)
     if known is None:
@@ -240,7 +239,7 @@ def expand(call: Call) -> Any:
     padded = (*[1] * (len(shape) - len(sizes)), *sizes)
     wanted = [d if p == 1 else ONE for d, p in zip(known, padded, strict=True)]
     dtype = call.out_dtype()
-    return add_zeros(x, call.exporter.sizes.grid(wanted), dtype)
+    return add_zeros(x, call.parts.sizes.grid(wanted), dtype)
 
 
 def _broadcast(a: Dims, b: Dims) -> Dims:

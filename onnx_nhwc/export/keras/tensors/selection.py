@@ -13,8 +13,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from onnx_nhwc.export.keras.arithmetic import plus
 from onnx_nhwc.export.keras.call import Call
-from onnx_nhwc.export.keras.tensors.arithmetic import plus
 from onnx_nhwc.export.values import UnsupportedError
 
 __all__ = ["compress", "non_max_suppression", "non_zero", "unique"]
@@ -44,7 +44,7 @@ def non_zero(call: Call) -> Any:
     x, dims = call.tensor(0), call.dims(0)
     if not dims:
         raise UnsupportedError("its input is a scalar")
-    sizes = [0, *map(call.exporter.sizes.length, dims[1:])]
+    sizes = [0, *map(call.parts.sizes.length, dims[1:])]
     return ops.stack(digits(places(ops.reshape(x, (-1,))), sizes), axis=0)
 
 
@@ -123,7 +123,7 @@ def non_max_suppression(call: Call) -> Any:
     ranks = ops.cast(ops.argsort(order, axis=-1), "int32")
     if call.has(4):
         ranks = ops.where(ops.greater(scores, ops.reshape(call.tensor(4), ())), ranks, count)
-    overlap = ops.reshape(call.tensor(3), ()) if call.has(3) else ops.cast(call.exporter.zero(), scores.dtype)
+    overlap = ops.reshape(call.tensor(3), ()) if call.has(3) else ops.cast(call.parts.zero(), scores.dtype)
     step = _step(call, boxes.shape, scores.shape, boxes.dtype, overlap.dtype)
     boxes = _corners(boxes, bool(call.attribute("center_point_box", 0)))
     picked = [ops.zeros_like(ranks[..., :1])]
@@ -170,5 +170,5 @@ def _step(call: Call, boxes: Any, scores: Any, dtype: str, limit: str) -> Any:
     found = ops.less(best, count)
     pick = ops.where(found, ops.cast(ops.argmin(ranks, axis=-1, keepdims=True), "int32"), -1)
     left = ops.where(gone, count, ranks)
-    name = call.exporter.names.unique(f"{call.name()}_step")
-    return call.exporter.keep(keras.Model([corners, ranks, overlap], [left, pick], name=name))
+    name = call.walk.names.unique(f"{call.name()}_step")
+    return call.parts.keep(keras.Model([corners, ranks, overlap], [left, pick], name=name))

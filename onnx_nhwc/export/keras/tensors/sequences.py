@@ -32,7 +32,7 @@ _NOTHING = Items(())
 
 
 def _items(call: Call, index: int = 0) -> tuple[Fact, ...]:
-    found = call.exporter.fact(call.value(index))
+    found = call.walk.fact(call.value(index))
     if not isinstance(found, Items):
         raise UnsupportedError(f"the sequence '{call.value(index).name}' is known at run time only")
     return found.items
@@ -54,7 +54,7 @@ def empty(call: Call) -> Any:
 
 
 def construct(call: Call) -> Any:
-    return Items(tuple(call.exporter.fact(call.value(i)) for i in range(call.count)))
+    return Items(tuple(call.walk.fact(call.value(i)) for i in range(call.count)))
 
 
 def at(call: Call) -> Any:
@@ -65,7 +65,7 @@ def at(call: Call) -> Any:
 def insert(call: Call) -> Any:
     items = _items(call)
     place = _position(call, 2, len(items), len(items))
-    return Items((*items[:place], call.exporter.fact(call.value(1)), *items[place:]))
+    return Items((*items[:place], call.walk.fact(call.value(1)), *items[place:]))
 
 
 def erase(call: Call) -> Any:
@@ -106,15 +106,15 @@ def split_to(call: Call) -> Any:
 
 
 def optional(call: Call) -> Any:
-    return call.exporter.fact(call.value(0)) if call.has(0) else _NOTHING
+    return call.walk.fact(call.value(0)) if call.has(0) else _NOTHING
 
 
 def has_element(call: Call) -> Any:
-    return Constant.of(np.array(call.has(0) and call.exporter.fact(call.value(0)) is not _NOTHING))
+    return Constant.of(np.array(call.has(0) and call.walk.fact(call.value(0)) is not _NOTHING))
 
 
 def get_element(call: Call) -> Any:
-    found = call.exporter.fact(call.value(0))
+    found = call.walk.fact(call.value(0))
     if found is _NOTHING:
         raise UnsupportedError("its optional value has no element")
     return found

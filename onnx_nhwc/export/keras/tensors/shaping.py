@@ -10,17 +10,17 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from onnx_nhwc.export.determined import padded, result, sliced
 from onnx_nhwc.export.images import Images
+from onnx_nhwc.export.keras.arithmetic import plus
 from onnx_nhwc.export.keras.call import Call, is_float
-from onnx_nhwc.export.keras.tensors.arithmetic import plus
+from onnx_nhwc.export.keras.tensors.computed import padded, sliced
 from onnx_nhwc.export.keras.tensors.padding import crop, pad_image
 from onnx_nhwc.export.keras.tensors.places import FAR, between, extended, repeated
 from onnx_nhwc.export.keras.tensors.reshaping import add_zeros
 from onnx_nhwc.export.values import Array, Constant, UnsupportedError
-from onnx_nhwc.load.keras.form_writer import LAYER
 from onnx_nhwc.passes.algebra.layout import ONE, Dim
 from onnx_nhwc.passes.algebra.symbols import difference
+from onnx_nhwc.passes.graph import LAYER
 
 
 def transpose(call: Call) -> Any:
@@ -56,7 +56,7 @@ def split(call: Call) -> Any:
         return ops.split(x, [int(v) for v in np.cumsum(numbers[:-1])], axis=axis)
     ends = [Dim(0)]
     for size in sizes[:-1]:
-        ends.append(call.exporter.sizes.total(ends[-1], size))
+        ends.append(call.parts.sizes.total(ends[-1], size))
     ends.append(call.dims(0)[axis])
     return [_part(call, x, axis, bounds) for bounds in itertools.pairwise(ends)]
 
@@ -64,8 +64,8 @@ def split(call: Call) -> Any:
 def _parts(call: Call, axis: int) -> Sequence[Dim]:
     """The sizes of a Split's outputs."""
     count, size = len(call.node.outputs), call.shape(0)[axis]
-    if call.has(1) and call.opset >= 13 and call.constant(1) is None and result(call) is None:
-        return call.exporter.sizes.integers(call.value(1))
+    if call.has(1) and call.opset >= 13 and call.constant(1) is None and call.result() is None:
+        return call.parts.sizes.integers(call.value(1))
     sizes = call.integers("split", 1)
     if sizes is None:
         if size is None:
@@ -78,7 +78,7 @@ def _parts(call: Call, axis: int) -> Sequence[Dim]:
 def slice_(call: Call) -> Any:
     """Slice; against the axis by flipping it first, which all backends can."""
     given = "starts" in call.node.attributes
-    if not given and _computed(call, 1, 2, 3, 4) and result(call) is not None and None not in call.shape(0):
+    if not given and _computed(call, 1, 2, 3, 4) and call.result() is not None and None not in call.shape(0):
         return sliced(call)
     x = call.tensor(0)
     if LAYER in call.node.metadata_props and (found := _cropped(call, x)) is not None:
@@ -129,7 +129,7 @@ def _from_behind(bound: Dim, own: Dim) -> Dim | int | None:
 def _bounds(call: Call, name: str, index: int) -> Sequence[Dim]:
     if name in call.node.attributes or not call.has(index):
         return [Dim(number) for number in call.attribute(name)]
-    return call.exporter.sizes.integers(call.value(index))
+    return call.parts.sizes.integers(call.value(index))
 
 
 def _computed(call: Call, *indices: int) -> bool:
@@ -143,7 +143,7 @@ def _cropped(call: Call, x: Any) -> Any:
     rank = len(x.shape)
     if starts is None or ends is None or axes is None or call.has(4):
         return None
-    images = Images(rank - 2, call.exporter.channels_first if rank > 3 else axes == [2])
+    images = Images(rank - 2, call.walk.channels_first if rank > 3 else axes == [2])
     crops = dict.fromkeys(images.axes, (0, 0))
     for axis, start, end in zip(axes, starts, ends, strict=True):
         if axis % rank not in crops or start < 0 or 0 <= end < FAR:
@@ -155,8 +155,8 @@ def _cropped(call: Call, x: Any) -> Any:
 def tile(call: Call) -> Any:
     x = call.tensor(0)
     repeats = call.sizes(1)
-    if repeats is None and call.constant(1) is None and result(call) is None:
-        repeats = call.exporter.sizes.integers(call.value(1))
+    if repeats is None and call.constant(1) is None and call.result() is None:
+        repeats = call.parts.sizes.integers(call.value(1))
     if repeats is None or all(dim.static for dim in repeats):
         values = call.integers("repeats", 1) or []
         return ops.tile(x, tuple(values)) if any(v != 1 for v in values) else x
@@ -164,13 +164,13 @@ def tile(call: Call) -> Any:
     for axis, times in enumerate(repeats):
         if times != wanted[axis]:
             x = repeated(call, x, axis, times)
-    return add_zeros(x, call.exporter.sizes.grid(wanted), x.dtype) if any(w != ONE for w in wanted) else x
+    return add_zeros(x, call.parts.sizes.grid(wanted), x.dtype) if any(w != ONE for w in wanted) else x
 
 
 def pad(call: Call) -> Any:
     """Pad in every mode; negative pads cut."""
     computed = call.opset >= 11 and _computed(call, 1, 2, 3)
-    if computed and result(call) is not None and None not in call.shape(0):
+    if computed and call.result() is not None and None not in call.shape(0):
         return padded(call)
     x, pairs = call.tensor(0), _pads(call)
     mode = call.attribute("mode", "constant")
@@ -188,7 +188,7 @@ def _pads(call: Call) -> list[tuple[Dim, Dim]]:
     """What is padded before and behind each axis."""
     rank = call.rank(0)
     if call.has(1) and "pads" not in call.node.attributes:
-        flat: Sequence[Dim] = call.exporter.sizes.integers(call.value(1))
+        flat: Sequence[Dim] = call.parts.sizes.integers(call.value(1))
     else:
         flat = [Dim(v) for v in call.integers("pads") or call.integers("paddings") or []]
     axes = call.integers("axes", 3)
@@ -233,7 +233,7 @@ def _constant_pad(call: Call, x: Any, pairs: list[tuple[int, int]], value: Any) 
             if before or behind:
                 x = extended(call, x, axis, (Dim(before), Dim(behind)), "constant", value)
         return x
-    images = Images(len(pairs) - 2, call.exporter.channels_first)
+    images = Images(len(pairs) - 2, call.walk.channels_first)
     plain = 3 <= len(pairs) <= 5 and not any(pairs[0]) and not any(pairs[images.channels])
     if plain and value == 0 and is_float(x.dtype):
         return pad_image(call, x, list(images.sizes(pairs)), images=images)
@@ -291,7 +291,7 @@ def shape(call: Call) -> Any:
     part = slice(call.attribute("start", 0), call.attribute("end", None))
     if all(dim.static for dim in dims[part]):
         return Constant.of(np.array([dim.number for dim in dims[part]], np.int64))
-    return call.exporter.sizes.vector(dims[part], "int64")
+    return call.parts.sizes.vector(dims[part], "int64")
 
 
 def size(call: Call) -> Any:
@@ -299,7 +299,7 @@ def size(call: Call) -> Any:
     total: Any = 1
     for dim in dims:
         total = (
-            ops.multiply(call.exporter.sizes.length(dim), total)
+            ops.multiply(call.parts.sizes.length(dim), total)
             if not (dim.static and isinstance(total, int))
             else total * dim.number
         )
@@ -309,18 +309,18 @@ def size(call: Call) -> Any:
 def constant_of_shape(call: Call) -> Any:
     dims = call.sizes(0)
     if dims is None:
-        after = result(call)
-        dims = call.exporter.sizes.integers(call.value(0)) if after is None else tuple(map(Dim, after))
+        after = call.result()
+        dims = call.parts.sizes.integers(call.value(0)) if after is None else tuple(map(Dim, after))
     tensor = call.attribute("value")
     value: Array = tensor.numpy().reshape(-1) if tensor is not None else np.zeros(1, np.float32)
-    zeros = call.exporter.sizes.grid(dims)
+    zeros = call.parts.sizes.grid(dims)
     return add_zeros(value[0].item(), zeros, call.out_dtype())
 
 
 def range_(call: Call) -> Any:
     """Range; its size is declared, or computed."""
-    ends, sizes = call.sizes(1), call.exporter.sizes
-    start, step, after = call.constant(0), call.constant(2), result(call)
+    ends, sizes = call.sizes(1), call.parts.sizes
+    start, step, after = call.constant(0), call.constant(2), call.result()
     plain = start is not None and step is not None and start.array.item() == 0 and step.array.item() == 1
     if ends is not None and plain:
         return ops.cast(sizes.range(ends[0]), call.out_dtype())

@@ -9,20 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import sympy
 from keras import ops
 
-from onnx_nhwc.export.keras.tensors.arithmetic import plus
-from onnx_nhwc.export.values import Constant, UnsupportedError
+from onnx_nhwc.export.keras.arithmetic import plus
+from onnx_nhwc.export.values import Constant, UnsupportedError, Values
 from onnx_nhwc.passes.algebra.layout import Dim
 from onnx_nhwc.passes.algebra.symbols import expression, named, total
-
-if TYPE_CHECKING:
-    from onnx_nhwc.export.keras.export import Exporter
 
 __all__ = ["Sizes"]
 
@@ -30,8 +27,8 @@ __all__ = ["Sizes"]
 class Sizes:
     """Makes tensors out of symbolic sizes; equal sizes are read once."""
 
-    def __init__(self, exporter: Exporter) -> None:
-        self._exporter = exporter
+    def __init__(self, walk: Values) -> None:
+        self._walk = walk
         self._zeros: dict[Dim, Any] = {}
         self._lengths: dict[Dim, Any] = {}
         self._by_size: dict[Dim, list[tuple[ir.Value, int]]] = {}
@@ -59,9 +56,8 @@ class Sizes:
 
     def _axis(self, dim: Dim) -> Any:
         """Zeros along an axis of exactly this size, if some value has one."""
-        exporter = self._exporter
         for value, axis in self._places().get(dim, ()):
-            tensor = exporter.evaluated(value)
+            tensor = self._walk.evaluated(value)
             if tensor is None or isinstance(tensor, Constant) or len(tensor.shape) <= axis:
                 continue
             key = tuple(slice(None) if i == axis else 0 for i in range(len(tensor.shape)))
@@ -71,7 +67,7 @@ class Sizes:
     def _places(self) -> dict[Dim, list[tuple[ir.Value, int]]]:
         """The values that have an axis of each size, in their order."""
         if not self._by_size:
-            for value, dims in self._exporter.shapes.dims.items():
+            for value, dims in self._walk.shapes.dims.items():
                 for axis, dim in enumerate(dims or ()):
                     if not dim.static:
                         self._by_size.setdefault(dim, []).append((value, axis))
@@ -106,10 +102,10 @@ class Sizes:
 
     def integers(self, value: ir.Value) -> tuple[Dim, ...]:
         """The integers that a value holds; those that only run time tells have names of their own."""
-        found = self._exporter.shapes.values(value)
+        found = self._walk.shapes.values(value)
         if found is not None:
             return found
-        fact = self._exporter.fact(value)
+        fact = self._walk.fact(value)
         if isinstance(fact, Constant):
             return tuple(Dim(int(number)) for number in fact.array.reshape(-1))
         if len(fact.shape) > 1 or None in fact.shape:
