@@ -21,10 +21,10 @@ import onnx_ir as ir
 from . import graph as g
 from .algebra.layout import invert
 from .quantized import DEQUANTIZE, KERNEL, QUANTIZE, kernel_axis
-from .rules import RULES
+from .rules import RULES, usual_inputs
 from .rules.recurrent import RecurrentRule
 from .rules.relation import Letters, Relation
-from .rules.spatial import DOMAIN, SpatialRule, usual_inputs
+from .rules.spatial import DOMAIN, SpatialRule
 
 VERSION = 1
 MIN_IR_VERSION = 8  # the first with model-local functions

@@ -31,7 +31,8 @@ from collections.abc import Callable, Iterable, Iterator
 import onnx_ir as ir
 
 from . import graph as g
-from .rules.spatial import DOMAIN, usual_inputs
+from .rules import usual_inputs
+from .rules.spatial import DOMAIN
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 MOVES = frozenset({"Transpose", "Reshape"})

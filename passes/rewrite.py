@@ -146,7 +146,7 @@ class _Rewriter:
         if rule is not None and rule.rewrite is not None and (changed or relation.native is not None):
             site = self.flow.shapes.sites[node]
             op_type = node.op_type
-            rule.rewrite(Move(node, relation, order, tuple(inputs), tuple(outputs), self.edits, site))
+            rule.rewrite(Move(node, rule, relation, order, tuple(inputs), tuple(outputs), self.edits, site))
             if changed:
                 self.result.operators[op_type] = self.result.operators.get(op_type, 0) + 1
 

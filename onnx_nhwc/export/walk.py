@@ -26,9 +26,9 @@ from onnx_nhwc.passes import graph as g
 from onnx_nhwc.passes.algebra.layout import Dim
 from onnx_nhwc.passes.errors import ConversionError
 from onnx_nhwc.passes.lower import NAME
-from onnx_nhwc.passes.rules import RULES
+from onnx_nhwc.passes.rules import RULES, usual_inputs
 from onnx_nhwc.passes.rules.contrib import DOMAIN as MICROSOFT
-from onnx_nhwc.passes.rules.spatial import DOMAIN, SpatialRule, usual_inputs
+from onnx_nhwc.passes.rules.spatial import DOMAIN, SpatialRule
 from onnx_nhwc.passes.shapes.fold import CARRIERS, computable
 from onnx_nhwc.passes.shapes.infer import infer
 

@@ -3,6 +3,7 @@
 See :func:`convert_weights`. It takes h5py, and no Keras.
 """
 
-from onnx_nhwc.legacy.conversion import Converted, convert_weights
+from onnx_nhwc.legacy.conversion import convert_weights
+from onnx_nhwc.legacy.job import Converted
 
 __all__ = ["Converted", "convert_weights"]

@@ -7,15 +7,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from onnx_nhwc.legacy.hdf5 import LegacyFile, opened, write_legacy
+from onnx_nhwc.legacy.job import Job
 from onnx_nhwc.legacy.kernels import ROTATED
 from onnx_nhwc.legacy.upgrade import upgraded
 from onnx_nhwc.passes.errors import ConversionError, FileError
-
-if TYPE_CHECKING:
-    from onnx_nhwc.legacy.conversion import Job
 
 __all__ = ["LegacyWarning", "architecture_for", "readable"]
 
@@ -35,8 +33,6 @@ def readable(path: Path) -> Iterator[Path]:
         FileError: It is no HDF5 file, or holds no model.
         ConversionError: A layer has no counterpart.
     """
-    from onnx_nhwc.legacy.conversion import Job
-
     with opened(path) as file:
         if file.config is None:
             raise FileError(

@@ -233,4 +233,9 @@ def rule_of(node: Operator) -> Rule | None:
     return CONTRIB.get(node.op_type) if node.domain == MICROSOFT else None
 
 
-__all__ = ["CONTRIB", "RULES", "Relation", "Rule", "Site", "rule_of"]
+def usual_inputs(op_type: str) -> str:
+    """The inputs, one digit each, of an operator's function without a suffix: all but those rarely given."""
+    return RULES[op_type].usual_inputs(op_type)
+
+
+__all__ = ["CONTRIB", "RULES", "Relation", "Rule", "Site", "rule_of", "usual_inputs"]

@@ -314,6 +314,7 @@ class Move:
     """A node's chosen layout, as its rewriter sees it."""
 
     node: ir.Node
+    rule: Rule
     relation: Relation
     order: Arrangement
     inputs: tuple[Form | None, ...]
@@ -372,6 +373,10 @@ class Rule:
     """For operators that only rename factors: the steps that they stand for."""
     sizes: Callable[[Site, int], Shape | None] | None = None
     """The sizes of an output, where integers tell them."""
+
+    def usual_inputs(self, op_type: str) -> str:
+        """The inputs, one digit each, of the operator's function without a suffix."""
+        return "0123"  # of a recurrent operator: no lengths, no states
 
 
 def identity_stored(dims: Shape) -> Stored:

@@ -85,6 +85,11 @@ class SpatialRule(Rule):
         """The equation in an opset."""
         return self.older[1] if self.older is not None and opset < self.older[0] else self.equation
 
+    def usual_inputs(self, op_type: str) -> str:
+        """All inputs but those rarely given."""
+        every = "".join(str(i) for i in range(len(self.equation.inputs)))
+        return {"Resize": "02", "ConvInteger": "01"}.get(op_type, every)
+
 
 def spatial(
     text: str,
@@ -203,33 +208,19 @@ def exchange_axes(move: Move) -> None:
 
 
 def _row(move: Move) -> Equation:
-    from . import RULES
-
-    row = RULES[move.node.op_type]
-    assert isinstance(row, SpatialRule)
-    return row.at(move.site.opset)
+    assert isinstance(move.rule, SpatialRule)
+    return move.rule.at(move.site.opset)
 
 
 def function_name(move: Move, form: str) -> str:
     """``Conv2D``; a node with other inputs or outputs than usual calls a function of its own."""
     given = "".join(str(i) for i in range(len(move.node.inputs)) if move.site.has(i))
-    variant = "" if given == usual_inputs(move.node.op_type) else f"_{given}"
+    variant = "" if given == move.rule.usual_inputs(move.node.op_type) else f"_{given}"
     outputs = "" if len(move.node.outputs) == 1 else f"to{len(move.node.outputs)}"
     groups = move.site.attribute("num_groups") if move.site.opset < 21 else None
     by = f"_by{groups}" if groups else ""  # before 21 the body spells the number of groups out
     cubic = "_cubic" if is_cubic(move.site) else ""  # whose body shields it
     return f"{move.node.op_type}{form}{variant}{outputs}{by}{cubic}"
-
-
-def usual_inputs(op_type: str) -> str:
-    """The inputs, one digit each, of the function without a suffix: all but those rarely given."""
-    from . import RULES
-
-    row = RULES[op_type]
-    if not isinstance(row, SpatialRule):
-        return "0123"  # of a recurrent operator: no lengths, no states
-    every = "".join(str(i) for i in range(len(row.equation.inputs)))
-    return {"Resize": "02", "ConvInteger": "01"}.get(op_type, every)
 
 
 def with_bias(move: Move) -> None:
