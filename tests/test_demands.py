@@ -13,8 +13,9 @@ from onnx import TensorProto, helper
 
 import onnx_nhwc
 from onnx_nhwc.passes.errors import VerificationError
-from onnx_nhwc.verification.demand_rows import ROWS
-from onnx_nhwc.verification.demands import Demands, between, exactly
+from onnx_nhwc.verification.demands.demand import between, exactly
+from onnx_nhwc.verification.demands.following import Demands
+from onnx_nhwc.verification.demands.rows import ROWS
 from onnx_nhwc.verification.feeds import candidates
 from onnx_nhwc.verification.runtime import Session
 from tests.test_operator_cases import _cases

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onnx_nhwc.passes.errors import VerificationError
-from onnx_nhwc.verification.demands import Demands
+from onnx_nhwc.verification.demands.following import Demands
 
 __all__ = ["Input", "candidates"]
 

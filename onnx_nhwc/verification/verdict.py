@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from onnx_nhwc.passes.errors import ConversionError, VerificationError
 from onnx_nhwc.verification.comparison import Comparison, compare
-from onnx_nhwc.verification.demand_rows import ROWS
-from onnx_nhwc.verification.demands import Demands
+from onnx_nhwc.verification.demands.following import Demands
+from onnx_nhwc.verification.demands.rows import ROWS
 from onnx_nhwc.verification.feeds import Input, candidates
 from onnx_nhwc.verification.judging import Judge
 from onnx_nhwc.verification.runtime import Model, Session, exposing, operators, structure

@@ -13,8 +13,8 @@ from onnx_nhwc.export.values import Array
 from onnx_nhwc.passes.batch.free import Freed
 from onnx_nhwc.passes.errors import VerificationError
 from onnx_nhwc.passes.summary import Summary
-from onnx_nhwc.verification.demand_rows import ROWS
-from onnx_nhwc.verification.demands import Demands
+from onnx_nhwc.verification.demands.following import Demands
+from onnx_nhwc.verification.demands.rows import ROWS
 from onnx_nhwc.verification.feeds import Input, candidates
 from onnx_nhwc.verification.judging import Judge
 from onnx_nhwc.verification.runtime import Model, Session, structure
