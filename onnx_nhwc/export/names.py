@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["Names", "io_name", "legal"]
+__all__ = ["Names", "io_name", "legal", "module_path"]
 
 _PARTS = re.compile(r"\.(weight|bias|kernel|gamma|beta|running_mean|scale|B|W)$")
 
@@ -39,7 +39,7 @@ def io_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip("_-.") or "value"
 
 
-def _module(path: str) -> str:
+def module_path(path: str) -> str:
     """Return the dotted path of the module in a node's scope as torch.onnx writes it."""
     parts: list[str] = []
     for part in path.split("/"):
@@ -73,7 +73,7 @@ class Names:
             weight: The name of its main weight, if it has one.
         """
         scoped = "/" in name.strip("/")
-        path = _module(name.strip("/"))
+        path = module_path(name.strip("/"))
         if weight and scoped:
             path = path.removesuffix(f".{op_type}")
         elif weight and _PARTS.search(weight):

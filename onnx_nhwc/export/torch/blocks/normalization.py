@@ -1,0 +1,73 @@
+"""Normalisations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from onnx_nhwc.export.torch.call import Call
+from onnx_nhwc.export.torch.tensor import Argument
+from onnx_nhwc.export.values import UnsupportedError
+
+__all__ = ["batch_normalization", "group_normalization", "instance_normalization", "layer_normalization"]
+
+
+def _epsilon(call: Call, default: float = 1e-5) -> float:
+    """The number that float32 was made of, as it would be written."""
+    return float(f"{call.attribute('epsilon', default):.6g}")
+
+
+def batch_normalization(call: Call) -> Any:
+    """With statistics of its own, ``nn.BatchNorm1d``, 2d, 3d, which is trained as such."""
+    parts = [call.constant(i) for i in range(1, 5)]
+    n = max(call.rank(0) - 2, 1)
+    if any(part is None for part in parts) or call.attribute("training_mode", 0) or n > 3:
+        raise UnsupportedError("its parameters are computed, or it is in training")
+    scale = call.known(1)
+    arguments: list[Argument] = [
+        ("num_features", scale.size),
+        ("eps", _epsilon(call)),
+        ("momentum", round(1 - call.attribute("momentum", 0.9), 6)),
+    ]
+    names = ("weight", "bias", "running_mean", "running_var")
+    weights = {name: call.loader(i) for i, name in enumerate(names, 1)}
+    return f"{call.module(f'nn.BatchNorm{n}d', arguments, 1, weights, 1)}({call.tensor(0)})"
+
+
+def instance_normalization(call: Call) -> str:
+    n = call.rank(0) - 2
+    arguments: list[Argument] = [
+        ("num_features", call.known(1).size),
+        ("eps", _epsilon(call)),
+        ("affine", True),
+    ]
+    weights = {"weight": call.loader(1), "bias": call.loader(2)}
+    return f"{call.module(f'nn.InstanceNorm{n}d', arguments, 1, weights, 1)}({call.tensor(0)})"
+
+
+def group_normalization(call: Call) -> str:
+    groups = call.attribute("num_groups")
+    channels = call.static(0)[1]
+
+    def wide(a: Any) -> Any:
+        return a.repeat(channels // a.size)
+
+    arguments: list[Argument] = [("num_groups", groups), ("num_channels", channels), ("eps", _epsilon(call))]
+    weights = {"weight": call.loader(1, wide), "bias": call.loader(2, wide)}
+    return f"{call.module('nn.GroupNorm', arguments, 2, weights, 1)}({call.tensor(0)})"
+
+
+def layer_normalization(call: Call) -> str:
+    if any(call.wants(i) for i in (1, 2)):
+        raise UnsupportedError("its mean is an output")
+    rank, scale = call.rank(0), call.constant(1)
+    axis = call.attribute("axis", -1) % rank
+    shape = call.shape(0)[axis:]
+    bias = call.has(2)
+    if scale is None or None in shape or scale.shape != shape or (bias and call.constant(2) is None):
+        raise UnsupportedError("its scale is no parameter of the axes that it normalises")
+    sizes: Any = shape[0] if len(shape) == 1 else shape
+    arguments: list[Argument] = [("normalized_shape", sizes), ("eps", _epsilon(call)), ("bias", bias)]
+    weights = {"weight": call.loader(1)}
+    if bias:
+        weights["bias"] = call.loader(2)
+    return f"{call.module('nn.LayerNorm', arguments, 1, weights, 1)}({call.tensor(0)})"

@@ -1,0 +1,1 @@
+"""Mappings to PyTorch of operators that treat all axes alike. May import the call and its means only."""
