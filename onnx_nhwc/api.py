@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ import onnx_ir as ir
 
 from onnx_nhwc import files
 from onnx_nhwc.extra import import_extra, with_onednn
-from onnx_nhwc.files.formats import format_of
+from onnx_nhwc.files.formats import Format, format_of
 from onnx_nhwc.files.weights import release, to_proto
 from onnx_nhwc.passes.errors import UsageError
-from onnx_nhwc.passes.pipeline import Options, convert
+from onnx_nhwc.passes.options import DEFAULTS, Checks, Options
+from onnx_nhwc.passes.pipeline import convert
 from onnx_nhwc.report.report import Report
 from onnx_nhwc.verification.verdict import verify as run_verification
 
@@ -39,8 +40,8 @@ Shapes = Mapping[str, tuple[int | None, ...]]
 def to_channels_last(
     model: Model,
     *,
-    dialect: str = "functions",
-    io: str = "auto",
+    dialect: str = DEFAULTS.dialect,
+    io: str = DEFAULTS.io,
     layouts: Layouts | None = None,
     shapes: Shapes | None = None,
 ) -> onnx.ModelProto:
@@ -48,13 +49,12 @@ def to_channels_last(
 
     Args:
         model: A model, which is left as it is, or the path of an ``.onnx`` file.
-        dialect: ``"functions"`` writes channels-last operators as model-local functions
-            (``onnx_nhwc.Conv2D``, ...), ``"standard"`` uses operators of ONNX only.
-        io: ``"auto"`` lets the model's own inputs and outputs change their layout where they are
-            images (or signals, or volumes); ``"keep"`` does not.
-        layouts: Layouts of inputs and outputs by name, as letters (``"NHWC"``) or as a
-            permutation (``(0, 2, 3, 1)``: stored axis ``i`` is the source's axis ``perm[i]``).
-        shapes: Sizes of inputs by name, which fix dynamic dimensions, in the source's layout.
+        dialect: How channels-last operators are written.
+        io: May the model's own inputs and outputs change their layout?
+        layouts: Layouts of inputs and outputs by name, which beat ``io``.
+        shapes: Sizes of inputs by name, which fix dynamic dimensions.
+
+    What each may be, :class:`onnx_nhwc.passes.options.Options` says.
 
     Returns:
         The converted model. ``metadata_props["onnx_nhwc.layouts"]`` states the layout of every
@@ -69,8 +69,8 @@ def to_channels_last(
 def to_channels_first(
     model: Model,
     *,
-    dialect: str = "functions",
-    io: str = "auto",
+    dialect: str = DEFAULTS.dialect,
+    io: str = DEFAULTS.io,
     layouts: Layouts | None = None,
     shapes: Shapes | None = None,
 ) -> onnx.ModelProto:
@@ -84,7 +84,7 @@ def to_channels_first(
 def to_keras(
     model: Model,
     *,
-    io: str = "auto",
+    io: str = DEFAULTS.io,
     layouts: Layouts | None = None,
     shapes: Shapes | None = None,
 ) -> Any:
@@ -142,9 +142,9 @@ def convert_file(
     src: str | os.PathLike[str],
     dst: str | os.PathLike[str],
     *,
-    to: str = "channels-last",
-    dialect: str = "functions",
-    io: str = "auto",
+    to: str = DEFAULTS.to,
+    dialect: str = DEFAULTS.dialect,
+    io: str = DEFAULTS.io,
     layouts: Layouts | None = None,
     shapes: Shapes | None = None,
     verify: bool = True,
@@ -181,77 +181,92 @@ def convert_file(
         VerificationError: The result differs from the source, or cannot be compared with it.
         ConversionError: The model cannot be converted. All of the above are ConversionErrors too.
     """
-    src, dst = Path(src), Path(dst)
     options = _options(to, dialect, io, layouts, shapes)
-    reader, target = format_of(src, "read").read, format_of(dst, "write")
-    if reader is not None and reader is not files.read:
-        return _convert_via_onnx(
-            src, reader, dst, to=to, dialect=dialect, io=io, layouts=layouts, shapes=shapes,
-            verify=verify, rtol=rtol, atol=atol, seed=seed, progress=progress,
-        )  # fmt: skip
-    clock = _Clock(progress)
-    if target.keras:
-        if to != "channels-last" and target.name == "LiteRT":
-            raise UsageError(f"'{dst}': LiteRT has channels-last operators only")
+    return _Job(Path(src), Path(dst), options, Checks(verify, rtol, atol, seed), progress).run()
+
+
+@dataclass
+class _Job:
+    """One conversion of a file."""
+
+    src: Path
+    dst: Path
+    options: Options
+    checks: Checks
+    progress: Callable[[str], None] | None
+
+    def run(self) -> Report:
+        reader, target = format_of(self.src, "read").read, format_of(self.dst, "write")
+        if reader is not None and reader is not files.read:
+            return self._via_onnx(reader, target)
+        if target.keras:
+            return self._to_keras(target)
+        assert target.write is not None
+        return self._to_onnx(target.write)
+
+    def _to_onnx(self, writer: Callable[[files.Staged, ir.Model], None]) -> Report:
+        clock, checks = _Clock(self.progress), self.checks
+        files.check_destination(self.dst)
+        clock.start("read")
+        model = files.read(self.src)
+
+        def phase(name: str) -> None:
+            release(model)
+            if self.progress is not None:
+                self.progress(name)
+
         clock.start("convert")
-        with with_onednn(to == "channels-first"):
-            written = import_extra("onnx_nhwc.export.keras.writing").write(
-                src, dst, options, verify=verify, rtol=rtol, atol=atol, seed=seed, progress=clock.start
-            )
-        seconds, exported = clock.stop(), written.exported
-        return Report(
-            str(src), str(dst), to, dialect, exported.summary, written.verification, written.size, seconds,
-            exported.batch.describe(), written.runs_on,
-        )  # fmt: skip
-    writer = target.write
-    assert reader is not None
-    assert writer is not None
-    files.check_destination(dst)
-    clock.start("read")
-    model = reader(src)
-
-    def phase(name: str) -> None:
-        release(model)
-        if progress is not None:
-            progress(name)
-
-    clock.start("convert")
-    summary = convert(model, options, phase)
-    with files.staged(dst) as staged:
-        clock.start("write")
-        writer(staged, model)
-        size = sum(file.stat().st_size for file in staged.path.parent.iterdir())
-        result = None
-        if verify:
-            clock.start("verify")
-            result = run_verification(
-                src,
-                staged.path,
-                rtol=rtol,
-                atol=atol,
-                seed=seed,
-                values=getattr(summary, "values", None),
-            )
-            result.raise_if_different()
-        clock.start("commit")
-        staged.commit()
-    return Report(str(src), str(dst), to, dialect, summary, result, size, clock.stop())
-
-
-def _convert_via_onnx(src: Path, reader: Callable[[Path], ir.Model], dst: Path, **options: Any) -> Report:
-    """Convert a file of another kind, which is read into an ONNX file first."""
-    clock = _Clock(options["progress"])
-    clock.start("read")
-    # reading starts TensorFlow, which runs the result too
-    first = options["to"] == "channels-first" and format_of(dst, "write").keras
-    with with_onednn(first), tempfile.TemporaryDirectory(prefix="onnx-nhwc-") as folder:
-        between = Path(folder, "source.onnx")
-        with files.staged(between) as staged:
-            staged.write(reader(src))
+        summary = convert(model, self.options, phase)
+        with files.staged(self.dst) as staged:
+            clock.start("write")
+            writer(staged, model)
+            size = sum(file.stat().st_size for file in staged.path.parent.iterdir())
+            result = None
+            if checks.verify:
+                clock.start("verify")
+                result = run_verification(
+                    self.src, staged.path, rtol=checks.rtol, atol=checks.atol, seed=checks.seed,
+                    values=getattr(summary, "values", None),
+                )  # fmt: skip
+                result.raise_if_different()
+            clock.start("commit")
             staged.commit()
-        seconds = clock.stop()
-        report = convert_file(between, dst, **options)
-    return replace(report, source=str(src), seconds={**seconds, **report.seconds})
+        return self._report(summary, result, size, clock.stop())
+
+    def _to_keras(self, target: Format) -> Report:
+        """Whatever Keras writes."""
+        first = self.options.to == "channels-first"
+        if first and target.name == "LiteRT":
+            raise UsageError(f"'{self.dst}': LiteRT has channels-last operators only")
+        clock = _Clock(self.progress)
+        clock.start("convert")
+        with with_onednn(first):
+            writing = import_extra("onnx_nhwc.export.keras.writing")
+            written = writing.write(self.src, self.dst, self.options, self.checks, progress=clock.start)
+        exported = written.exported
+        return self._report(
+            exported.summary, written.verification, written.size, clock.stop(), exported.batch.describe(),
+            written.runs_on,
+        )  # fmt: skip
+
+    def _via_onnx(self, reader: Callable[[Path], ir.Model], target: Format) -> Report:
+        """Convert a file of another kind, which is read into an ONNX file first."""
+        clock = _Clock(self.progress)
+        clock.start("read")
+        # reading starts TensorFlow, which runs the result too
+        first = self.options.to == "channels-first" and target.keras
+        with with_onednn(first), tempfile.TemporaryDirectory(prefix="onnx-nhwc-") as folder:
+            between = Path(folder, "source.onnx")
+            with files.staged(between) as staged:
+                staged.write(reader(self.src))
+                staged.commit()
+            seconds = clock.stop()
+            report = replace(self, src=between).run()
+        return replace(report, source=str(self.src), seconds={**seconds, **report.seconds})
+
+    def _report(self, *results: Any) -> Report:
+        options = self.options
+        return Report(str(self.src), str(self.dst), options.to, options.dialect, *results)
 
 
 def _options(to: str, dialect: str, io: str, layouts: Layouts | None, shapes: Shapes | None) -> Options:

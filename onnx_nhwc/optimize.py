@@ -11,12 +11,14 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import Field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
 
 from onnx_nhwc.passes.errors import ConversionError, FileError, UsageError, in_one_line
+from onnx_nhwc.passes.options import Checks, Options, flags
 from onnx_nhwc.report.terminal import hushed
 
 if TYPE_CHECKING:
@@ -62,30 +64,33 @@ def _parser() -> argparse.ArgumentParser:
     add("dst", metavar="OUT", type=Path,
         help="what to write: .onnx (may be IN itself), .keras, .tflite (channels last "
         "only), or a folder (a SavedModel)")  # fmt: skip
-    add("--to", choices=["channels-last", "channels-first"], default="channels-last",
-        help="the layout wanted (default: %(default)s)")  # fmt: skip
-    add("--dialect", choices=["functions", "standard"], default="functions",
-        help="how channels-last operators are written: as model-local functions, or with standard "
-        "operators only (default: %(default)s)")  # fmt: skip
-    add("--io", choices=["auto", "keep"], default="auto",
-        help="may the model's own inputs and outputs change layout "
-        "(default: %(default)s)")  # fmt: skip
-    add("--layout", metavar="NAME=NHWC", action="append", default=[], type=_layout,
-        help="pin one input or output: letters (NCHW, NHWC, NCW, NWC, NCDHW, NDHWC) or a "
-        "permutation (0,2,3,1); may be repeated; beats --io")  # fmt: skip
-    add("--shape", metavar="NAME=1,3,224,224", action="append", default=[], type=_shape,
-        help="fix dynamic dimensions of an input ('?' leaves one dynamic); "
-        "may be repeated")  # fmt: skip
-    add("--no-verify", dest="verify", action="store_false", help="do not compare the result")
-    add("--rtol", type=_tolerance, help="relative tolerance (default: 1e-4 for float32)")
-    add("--atol", type=_tolerance, help="absolute tolerance (default: 1e-5 for float32)")
-    add("--seed", type=_seed, default=0, help="seed of the inputs compared (default: 0)")
+    for entry in (*flags(Options), *flags(Checks)):
+        _add(parser, entry)
     add("--explain", action="store_true", help="say of each Transpose that remains why it does")
     add("--report", metavar="FILE.json", type=Path, help="write the report as data")
     loudness = parser.add_mutually_exclusive_group()
     loudness.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     loudness.add_argument("-v", "--verbose", action="store_true", help="print more; tracebacks too")
     return parser
+
+
+def _add(parser: argparse.ArgumentParser, entry: Field[Any]) -> None:
+    """Add the flag of an option."""
+    said = entry.metadata
+    flag, text = said["flag"] or f"--{entry.name}", said["help"]
+    if said["choices"]:
+        parser.add_argument(
+            flag, choices=said["choices"], default=entry.default, help=f"{text} (default: %(default)s)"
+        )
+    elif said["form"]:
+        parser.add_argument(
+            flag, dest=entry.name, metavar=said["form"], action="append", default=[],
+            type=_READERS[entry.name], help=text,
+        )  # fmt: skip
+    elif entry.default is True:
+        parser.add_argument(flag, dest=entry.name, action="store_false", help=text)
+    else:
+        parser.add_argument(flag, type=_READERS[entry.name], default=entry.default, help=text)
 
 
 def _named(text: str, example: str) -> tuple[str, str]:
@@ -133,6 +138,16 @@ def _seed(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0 on")
     return int(text)
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    "layouts": _layout,
+    "shapes": _shape,
+    "rtol": _tolerance,
+    "atol": _tolerance,
+    "seed": _seed,
+}
+"""What reads the value of an option that is no choice."""
 
 
 class _Progress:
@@ -222,8 +237,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     _check_report(arguments.report)
-    layouts = _unique(arguments.layout, "--layout")
-    shapes = _unique(arguments.shape, "--shape")
+    wanted = {entry.name: getattr(arguments, entry.name) for entry in (*flags(Options), *flags(Checks))}
+    for entry in flags(Options):
+        if entry.metadata["form"]:
+            wanted[entry.name] = _unique(wanted[entry.name], entry.metadata["flag"])
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # what is wrong, we say ourselves
     from onnx_nhwc.api import convert_file  # after the arguments are checked: it takes a while
 
@@ -231,20 +248,7 @@ def _run(arguments: argparse.Namespace) -> int:
         terminal = stack.enter_context(hushed(not arguments.verbose))
         stack.enter_context(_Warnings(terminal))
         progress = stack.enter_context(_Progress(not arguments.quiet, terminal))
-        report = convert_file(
-            arguments.src,
-            arguments.dst,
-            to=arguments.to,
-            dialect=arguments.dialect,
-            io=arguments.io,
-            layouts=layouts,
-            shapes=shapes,
-            verify=arguments.verify,
-            rtol=arguments.rtol,
-            atol=arguments.atol,
-            seed=arguments.seed,
-            progress=progress,
-        )
+        report = convert_file(arguments.src, arguments.dst, **wanted, progress=progress)
     _show(report, arguments)
     return 0
 

@@ -11,7 +11,8 @@ from . import recognize, views
 from .assign.flow import analyse
 from .forms import normalize
 from .lower import lower
-from .pipeline import Options, convert
+from .options import DEFAULTS, Options
+from .pipeline import convert
 from .shapes.infer import infer
 from .summary import Summary
 
@@ -23,8 +24,8 @@ class _Pipeline(InPlacePass):
 
     def __init__(
         self,
-        dialect: str = "functions",
-        io: str = "auto",
+        dialect: str = DEFAULTS.dialect,
+        io: str = DEFAULTS.io,
         layouts: Mapping[str, str | tuple[int, ...]] | None = None,
         shapes: Mapping[str, tuple[int | None, ...]] | None = None,
     ) -> None:
@@ -45,8 +46,8 @@ class ChannelsLast(_Pipeline):
     before:  x[N,C,H,W] - Conv - Relu - Transpose[0,2,3,1] - LayerNormalization - ...
     after:   x[N,H,W,C] - onnx_nhwc.Conv2D - Relu - LayerNormalization - ...
 
-    ``dialect`` and ``io`` are the command line's; the law is that every value of the result is the
-    source's, permuted as ``metadata_props["onnx_nhwc.layouts"]`` states for inputs and outputs.
+    The options are those of :class:`onnx_nhwc.passes.options.Options`; the law is that every value of the
+    result is the source's, permuted as ``metadata_props["onnx_nhwc.layouts"]`` states for inputs and outputs.
     """
 
     to = "channels-last"

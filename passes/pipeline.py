@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
@@ -19,6 +18,7 @@ from .assign.flow import Flow, analyse
 from .errors import UsageError
 from .forms.normalize import normalize, tidy
 from .lower import lower
+from .options import DEFAULTS, Options
 from .plausible import warn_if_odd
 from .recognize import complete_axes, recognize
 from .rewrite import Rewritten, rewrite
@@ -32,34 +32,7 @@ METADATA = "onnx_nhwc.layouts"
 Progress = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Options:
-    """What is wanted; the command line's flags of the same names explain them."""
-
-    to: str = "channels-last"
-    dialect: str = "functions"
-    io: str = "auto"
-    layouts: Mapping[str, str | tuple[int, ...]] = field(default_factory=dict)
-    shapes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
-    batch_first: bool = False
-    """Recurrent operators run batch first only: for exporters to what knows no other. No flag."""
-    whole: bool = False
-    """Operators in pieces are put together in either layout: for exporters to what has them. No flag."""
-
-    def __post_init__(self) -> None:
-        pins = {name: pin if isinstance(pin, str) else tuple(pin) for name, pin in self.layouts.items()}
-        object.__setattr__(self, "layouts", pins)
-        allowed = {
-            "to": ("channels-last", "channels-first"),
-            "dialect": ("functions", "standard"),
-            "io": ("auto", "keep"),
-        }
-        for name, choices in allowed.items():
-            if getattr(self, name) not in choices:
-                raise UsageError(f"{name}={getattr(self, name)!r}: choose {' or '.join(choices)}")
-
-
-def convert(model: ir.Model, options: Options = Options(), progress: Progress | None = None) -> Summary:
+def convert(model: ir.Model, options: Options = DEFAULTS, progress: Progress | None = None) -> Summary:
     """Convert a model in place.
 
     Raises :class:`ConversionError` if it cannot be converted, :class:`UsageError` if an option does not
@@ -67,24 +40,10 @@ def convert(model: ir.Model, options: Options = Options(), progress: Progress | 
     """
     clock = _Clock(progress)
     with clock.phase("normalize"):
-        tidy(model)
-        _fix_shapes(model, options.shapes)
-        _check_pins(model, options.layouts)
-        before = {node for node in model.graph.all_nodes() if node.op_type == "Transpose"}
-        normalize(model)
-        added = quantized.separate(model)
+        before, added = _normalized(model, options)
     target = _target(options)
     with clock.phase("shapes"):
-        shapes = infer(model)
-        warn_of_corrections(model)
-        flow = analyse(model, shapes)
-        bytes_before = sum(_bytes(flow, node) for node in before)
-        products = joined.separate(flow)
-        changed = [products, complete_axes(flow), (target.native or options.whole) and recognize(flow)]
-        if any(changed):
-            g.remove_dead(model)
-            shapes = infer(model)
-            flow = analyse(model, shapes)
+        flow, products, bytes_before = _analysed(model, options, target, before)
     with clock.phase("assign"):
         assignment = assign(flow, target)
     with clock.phase("rewrite"):
@@ -104,26 +63,42 @@ def convert(model: ir.Model, options: Options = Options(), progress: Progress | 
         if isinstance(pin := options.layouts.get(value.name or ""), str) and value.shape is not None:
             warn_if_odd(f"input '{value.name}'", tuple(value.shape), pin)
     remaining = tuple(_remaining(rewritten, explainer))
+    values = {
+        name: (value.name or "", perm)
+        for name, (value, perm) in rewritten.values.items()
+        if value.graph is not None
+    }
     return Summary(
-        *layouts,
-        rewritten.operators,
-        rewritten.weights,
-        rewritten.weight_bytes,
-        len(before),
-        len(remaining),
-        bytes_before,
-        sum(r.bytes or 0 for r in remaining),
-        remaining,
-        barriers,
-        assignment.solution.cost,
-        assignment.solution.lower_bound,
-        clock.seconds,
-        {
-            name: (value.name or "", perm)
-            for name, (value, perm) in rewritten.values.items()
-            if value.graph is not None
-        },
-    )
+        *layouts, rewritten.operators, rewritten.weights, rewritten.weight_bytes,
+        len(before), len(remaining), bytes_before, sum(r.bytes or 0 for r in remaining), remaining, barriers,
+        assignment.solution.cost, assignment.solution.lower_bound, clock.seconds, values,
+    )  # fmt: skip
+
+
+def _normalized(model: ir.Model, options: Options) -> tuple[set[ir.Node], list[ir.Node]]:
+    """Bring a model into the form that the rules know; its Transposes, and what quantised units gained."""
+    tidy(model)
+    _fix_shapes(model, options.shapes)
+    _check_pins(model, options.layouts)
+    before = {node for node in model.graph.all_nodes() if node.op_type == "Transpose"}
+    normalize(model)
+    return before, quantized.separate(model)
+
+
+def _analysed(
+    model: ir.Model, options: Options, target: Target, before: set[ir.Node]
+) -> tuple[Flow, list[joined.Product], int]:
+    """How axes flow through a model, once operators in pieces are whole; and the bytes transposed before."""
+    shapes = infer(model)
+    warn_of_corrections(model)
+    flow = analyse(model, shapes)
+    bytes_before = sum(_bytes(flow, node) for node in before)
+    products = joined.separate(flow)
+    changed = [products, complete_axes(flow), (target.native or options.whole) and recognize(flow)]
+    if any(changed):
+        g.remove_dead(model)
+        flow = analyse(model, infer(model))
+    return flow, products, bytes_before
 
 
 class _Clock:

@@ -25,7 +25,6 @@ from .algebra.layout import (
     empty,
     is_empty,
     permuted,
-    product,
     shape_after,
 )
 from .assign.choice import Assignment, weight
@@ -33,8 +32,8 @@ from .assign.flow import Flow, Operation, View
 from .errors import ConversionError
 from .rules import rule_of
 from .rules.relation import Form, Move, form, identity_stored
-from .shapes.arithmetic import MAX_INTEGERS
 from .shapes.ties import Tie
+from .targets import Targets, inserter, shape_arithmetic
 from .tidy import compose_gathers
 
 
@@ -73,6 +72,7 @@ class _Rewriter:
         self.assignment = assignment
         self.edits = g.Edits(flow.model)
         self.result = Rewritten()
+        self.targets = Targets(flow, self.edits, self.result.stored)
         self.chains: dict[tuple[ir.Value, Step], ir.Value] = {}
         self.constants: dict[tuple[int, Stored], ir.Value] = {}
         self.moved: dict[ir.Value, Moved] = {}
@@ -213,7 +213,7 @@ class _Rewriter:
             self.result.transposes.append(moved)
             self.moved[out] = moved
             return out
-        target = self._target(value, before, after, insert)
+        target = self.targets.of(value, before, after, insert)
         return self.edits.node(
             "Reshape",
             [value, target],
@@ -256,59 +256,6 @@ class _Rewriter:
             assert first is not None
             value, node = first, first.producer()
         return value
-
-    def _target(
-        self, value: ir.Value, before: Shape, after: Shape, insert: Callable[[ir.Node], None]
-    ) -> ir.Value:
-        """A Reshape's target: numbers, 0 for a size that stays in place, one -1, else computed."""
-        entries: list[int | Dim] = []
-        for i, dim in enumerate(after):
-            if dim.static:
-                entries.append(dim.number)
-            else:
-                entries.append(0 if i < len(before) and before[i] == dim else dim)
-        open_dims = [i for i, entry in enumerate(entries) if isinstance(entry, Dim)]
-        if len(open_dims) == 1:
-            entries[open_dims[0]] = -1
-            open_dims = []
-        if not open_dims:
-            return self.edits.constant([int(e) for e in entries if not isinstance(e, Dim)], "shape")
-        parts = [
-            self._size_of(e, value, insert) if isinstance(e, Dim) else self.edits.constant([e], "size")
-            for e in entries
-        ]
-        return self.edits.node("Concat", parts, {"axis": 0}, name="shape", insert=insert)
-
-    def _size_of(self, dim: Dim, near: ir.Value, insert: Callable[[ir.Node], None]) -> ir.Value:
-        """A symbolic size as a tensor of one element, read from a value that has it as an axis."""
-        found: ir.Value | None = None
-        factors = [self._symbol(symbol, near, insert) for symbol in dim.symbols]
-        if dim.number != 1:
-            factors.append(self.edits.constant([dim.number], "factor"))
-        for factor in factors:
-            found = (
-                factor
-                if found is None
-                else self.edits.node("Mul", [found, factor], name="size", insert=insert)
-            )
-        assert found is not None
-        return found
-
-    def _symbol(self, symbol: str, near: ir.Value, insert: Callable[[ir.Node], None]) -> ir.Value:
-        found = self.flow.shapes.source(symbol, near)
-        if found is None:
-            raise ConversionError(
-                f"the size '{symbol}' cannot be read from any value",
-                "Fix the model's input sizes with --shape NAME=1,3,224,224",
-            )
-        source, axis = found
-        dims = self.flow.shape(source)
-        assert dims is not None
-        stored = self.result.stored.get(source, identity_stored(dims))
-        position = stored.shape.index(dims[axis])
-        shape = self.edits.node("Shape", [source], name=f"{source.name}_shape", insert=insert)
-        index = self.edits.constant([position], "axis")
-        return self.edits.node("Gather", [shape, index], {"axis": 0}, name=f"{symbol}_size", insert=insert)
 
     def _constant(self, view: View, target: Stored) -> ir.Value:
         """A constant in another order: computed when it is written, shared where it is equal."""
@@ -397,27 +344,3 @@ class _Permuted:
 def _number(dim: Dim) -> int:
     """A constant's size."""
     return 0 if is_empty(dim) else dim.number
-
-
-def shape_arithmetic(value: ir.Value, shape: Shape) -> bool:
-    """Whether a value holds a few integers, as lists of sizes and pads do."""
-    small = all(dim.static for dim in shape) and product(shape).number <= MAX_INTEGERS
-    return small and value.dtype in (ir.DataType.INT64, ir.DataType.INT32) and not value.is_graph_input()
-
-
-def inserter(model: ir.Model, value: ir.Value) -> Callable[[ir.Node], None]:
-    """Puts nodes where ``value`` has just been computed, each after the one before."""
-    anchor = value.producer()
-    graph = value.graph or model.graph
-
-    def insert(node: ir.Node) -> None:
-        nonlocal anchor
-        if anchor is not None:
-            anchor.append(node)
-        elif len(graph):
-            graph[0].prepend(node)
-        else:
-            graph.append(node)
-        anchor = node
-
-    return insert

@@ -13,7 +13,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from onnx_nhwc.passes.pipeline import Options
+from onnx_nhwc.passes.options import Options
 from onnx_nhwc.verification.comparison import compare
 from tests.models.catalogue import Case
 from tests.running import Session

@@ -26,7 +26,8 @@ from onnx_nhwc.passes.assign.choice import Assignment
 from onnx_nhwc.passes.assign.flow import Flow, analyse
 from onnx_nhwc.passes.forms.normalize import normalize
 from onnx_nhwc.passes.lower import lower
-from onnx_nhwc.passes.pipeline import Options, convert
+from onnx_nhwc.passes.options import Options
+from onnx_nhwc.passes.pipeline import convert
 from onnx_nhwc.passes.recognize import complete_axes
 from onnx_nhwc.passes.rewrite import rewrite
 from onnx_nhwc.passes.rules.relation import Arrangement, Part, Relation, arrangement, form

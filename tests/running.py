@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from onnx_nhwc import files
 from onnx_nhwc.files.weights import to_proto
-from onnx_nhwc.passes.pipeline import METADATA, Options, convert
+from onnx_nhwc.passes.options import Options
+from onnx_nhwc.passes.pipeline import METADATA, convert
 from onnx_nhwc.passes.rules import RULES
 from onnx_nhwc.passes.rules.spatial import SpatialRule
 from onnx_nhwc.passes.summary import Summary

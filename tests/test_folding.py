@@ -12,7 +12,8 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnx_nhwc.passes.pipeline import Options, convert
+from onnx_nhwc.passes.options import Options
+from onnx_nhwc.passes.pipeline import convert
 from onnx_nhwc.passes.shapes.fold import is_random
 from tests.law import onnxruntime
 

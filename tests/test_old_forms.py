@@ -18,7 +18,8 @@ from onnx import helper, numpy_helper
 
 import onnx_nhwc
 from onnx_nhwc import ConversionError
-from onnx_nhwc.passes.forms.modernize import FORMS, OLDEST
+from onnx_nhwc.passes.forms.modernize import FORMS
+from onnx_nhwc.passes.forms.old import OLDEST
 from onnx_nhwc.passes.plausible import SourceWarning
 from onnx_nhwc.passes.rules import RULES
 from tests.running import Session, accepted, converted, differences, layouts, stored

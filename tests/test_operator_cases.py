@@ -19,7 +19,8 @@ import onnx_ir as ir
 import pytest
 
 from onnx_nhwc.passes.algebra.layout import channels_last
-from onnx_nhwc.passes.pipeline import Options, convert
+from onnx_nhwc.passes.options import Options
+from onnx_nhwc.passes.pipeline import convert
 from tests.case import NEWEST, OLDEST
 from tests.law import compare, onnxruntime
 

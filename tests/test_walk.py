@@ -15,7 +15,7 @@ import pytest
 from onnx_nhwc import files
 from onnx_nhwc.export.preparation import prepared
 from onnx_nhwc.export.walk import UnsupportedNodesError, Walk
-from onnx_nhwc.passes.pipeline import Options
+from onnx_nhwc.passes.options import Options
 from tests.models.catalogue import by_name
 from tests.numpy_target import TABLE, NumPy
 

@@ -12,7 +12,8 @@ from onnx_nhwc.export.definitions import expanded
 from onnx_nhwc.passes.batch.free import Freed, free_batch
 from onnx_nhwc.passes.forms.normalize import normalize
 from onnx_nhwc.passes.graph import record_parameters
-from onnx_nhwc.passes.pipeline import Options, convert
+from onnx_nhwc.passes.options import Options
+from onnx_nhwc.passes.pipeline import convert
 from onnx_nhwc.passes.summary import Summary
 
 __all__ = ["Prepared", "prepared"]

@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from .. import graph as g
 from ..rules.contrib import DOMAIN
-from .modernize import Old, Sizes
+from .old import Old, Sizes
 
 IMAGE_RANKS = (3, 4, 5)
 

@@ -20,7 +20,7 @@ from onnx_nhwc.files.weights import to_proto
 from onnx_nhwc.load.keras.normal_pieces import write_out
 from onnx_nhwc.load.keras.surroundings import untouched
 from onnx_nhwc.passes.batch.free import Freed
-from onnx_nhwc.passes.pipeline import Options
+from onnx_nhwc.passes.options import Options
 from onnx_nhwc.passes.summary import Summary
 
 __all__ = ["Exported", "export", "load", "to_keras"]

@@ -11,7 +11,7 @@ from onnx_nhwc.export.keras.api import export
 from onnx_nhwc.export.names import io_name
 from onnx_nhwc.load.keras.image_formats import ImageFormats, permutation
 from onnx_nhwc.load.keras.reading import END, inputs_of, quiet, traced, warn_of_odd_inputs
-from onnx_nhwc.passes.pipeline import Options
+from onnx_nhwc.passes.options import Options
 
 __all__ = ["channels_first_to_last", "channels_last_to_first"]
 

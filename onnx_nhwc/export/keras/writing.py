@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from onnx_nhwc.export.keras.running import WITH_ONEDNN, Executor, has_channels_f
 from onnx_nhwc.export.names import io_name
 from onnx_nhwc.files.weights import release
 from onnx_nhwc.passes.errors import FileError, UsageError
-from onnx_nhwc.passes.pipeline import Options
+from onnx_nhwc.passes.options import Checks, Options
 from onnx_nhwc.verification.verdict import Verification
 
 __all__ = ["Written", "check_destination", "write"]
@@ -46,11 +46,8 @@ def write(
     src: Path,
     dst: Path,
     options: Options,
+    checks: Checks,
     *,
-    verify: bool = True,
-    rtol: float | None = None,
-    atol: float | None = None,
-    seed: int = 0,
     progress: Callable[[str], None] = lambda phase: None,
 ) -> Written:
     """Convert an ONNX file, compare the result with the source, and only then write it."""
@@ -64,36 +61,43 @@ def write(
     source = files.read(src)
     exported = export(source, options, free=suffix != ".tflite", progress=progress)
     release(source)
-    arguments: dict[str, Any] = {"rtol": rtol, "atol": atol, "seed": seed, "legal": io_name}
-    arguments["shapes"] = options.shapes
-    arguments["what"] = "LiteRT" if suffix == ".tflite" else f"Keras with {keras.backend.backend()}"
+    what = "LiteRT" if suffix == ".tflite" else f"Keras with {keras.backend.backend()}"
 
     def compared(run: Callable[[Sequence[str]], Runner]) -> Verification:
-        result = check(src, run, exported.summary, exported.batch, **arguments)
+        progress("verify")
+        result = check(
+            src, run, exported.summary, exported.batch, rtol=checks.rtol, atol=checks.atol,
+            seed=checks.seed, legal=io_name, shapes=options.shapes, what=what,
+        )  # fmt: skip
         result.raise_if_different()
         return result
 
     found = None
     executor = Executor(exported.model)
-    if verify and suffix != ".tflite":
-        progress("verify")
+    if checks.verify and suffix != ".tflite":
         found = compared(lambda outputs: runner(executor, outputs))
     progress("write")
-    folder = Path(tempfile.mkdtemp(prefix=f".{dst.name}.", suffix=".tmp", dir=dst.parent))
-    try:
+    with _folder_beside(dst) as folder:
         staged = folder / dst.name
         _save(exported.model, staged)
-        if verify and suffix == ".tflite":
-            progress("verify")
+        if checks.verify and suffix == ".tflite":
             found = compared(lambda outputs: lite_runner(staged, outputs))
         size = sum(file.stat().st_size for file in (staged, *staged.rglob("*")) if file.is_file())
         _commit(staged, dst, folder)
+    runs_on = executor.place or (WITH_ONEDNN if has_channels_first(exported.model) else "")
+    return Written(exported, found, size, runs_on)
+
+
+@contextmanager
+def _folder_beside(dst: Path) -> Iterator[Path]:
+    """A hidden folder in which a result comes about; it is gone in the end."""
+    folder = Path(tempfile.mkdtemp(prefix=f".{dst.name}.", suffix=".tmp", dir=dst.parent))
+    try:
+        yield folder
     except OSError as error:
         raise FileError(f"'{dst}' cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    runs_on = executor.place or (WITH_ONEDNN if has_channels_first(exported.model) else "")
-    return Written(exported, found, size, runs_on)
 
 
 def check_destination(dst: Path) -> None:
