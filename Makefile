@@ -23,7 +23,8 @@ test: $(READY)
 # TF_ENABLE_ONEDNN_OPTS says otherwise.
 test-without-onednn: $(READY)
 	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest -n auto -q $(addprefix tests/,$(addsuffix .py, \
-		test_keras_first test_keras_in test_keras_layers test_keras_transposed test_keras_whole test_readme))
+		export/test_keras_first export/test_keras_transposed export/test_keras_whole \
+		load/test_keras_in load/test_keras_layers doors/test_readme))
 
 # The same tests with what is newest today, and with the oldest versions that setup.cfg admits.
 newest:
@@ -43,9 +44,9 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks
 
 fuzz: $(READY)
-	$(BIN)/python -m pytest -n auto -q tests/test_fuzz.py --hypothesis-profile=fuzz
-	ONNX_NHWC_ALL_CASES=1 $(BIN)/python -m pytest -n auto -q tests/test_operator_cases.py tests/test_keras.py \
-		tests/test_keras_applications.py tests/test_keras_files.py
+	$(BIN)/python -m pytest -n auto -q tests/networks/test_fuzz.py --hypothesis-profile=fuzz
+	ONNX_NHWC_ALL_CASES=1 $(BIN)/python -m pytest -n auto -q tests/networks/test_operator_cases.py tests/export/test_keras.py \
+		tests/load/test_keras_applications.py tests/export/test_keras_files.py
 
 # Set up once, and again when the dependencies change.
 $(READY): setup.cfg pyproject.toml $(PINS)

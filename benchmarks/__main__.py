@@ -7,8 +7,10 @@ import datetime
 import json
 import re
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from benchmarks.conversion import against_floor, memory, scaling
 from benchmarks.inference import measure
@@ -49,56 +51,79 @@ def main() -> int:
     today = datetime.datetime.now(datetime.UTC).date()
     results |= {"date": str(today), "machine": machine()}
     if {"counts", "times"} & set(parts):
-        seconds = options.seconds if "times" in parts else 0.0
-        results["networks"] = []
-        for network in all_networks():
-            if re.search(options.only, network.name):
-                _say(network.name)
-                share = 1.0 if network.name in PROMISED else 0.4
-                results["networks"].append(measure(network, seconds * share))
-    if "conversion" in parts:
-        _say("conversion")
-        results["conversion"] = [
-            against_floor(network, options.seconds)
-            for network in exported()
-            if network.name in PROMISED and re.search(options.only, network.name)
-        ]
-    if "scaling" in parts:
-        _say("scaling")
-        results["scaling"] = scaling()
-    if "memory" in parts:
-        _say("memory")
-        results["memory"] = memory()
-    if "quantised" in parts:
-        results["quantised"] = []
-        for network in exported():
-            if network.name in NAMES and re.search(options.only, network.name):
-                _say(f"quantised {network.name}")
-                results["quantised"] += quantised(network, options.seconds)
-    if "keras" in parts and find_spec("keras") is not None:
-        _say("keras")
-        from benchmarks.keras_latency import latency
-
-        results["keras"] = [
-            latency(network, options.seconds)
-            for network in exported()
-            if network.name in PROMISED and re.search(options.only, network.name)
-        ]
-    if "applications" in parts and find_spec("tf2onnx") is not None:
-        _say("applications")
-        from benchmarks.keras_applications import applications
-
-        results["applications"] = applications(re.compile(options.only).search, _say)
-    if "mutations" in parts:
-        _say("mutations")
-        from benchmarks.mutations import mutations
-
-        results["mutations"] = mutations(re.compile(options.only).search, _say)
+        results["networks"] = _networks(options, timed="times" in parts)
+    for part in parts:
+        if part in _MEASURES:
+            _say(part)
+            measured = _MEASURES[part](options)
+            if measured is not None:
+                results[part] = measured
     path.write_text(json.dumps(results, indent=1) + "\n")
     text = markdown(results)
     path.with_suffix(".md").write_text(text)
     print(text)
     return 0
+
+
+def _networks(options: argparse.Namespace, timed: bool) -> list[Any]:
+    measured = []
+    for network in all_networks():
+        if re.search(options.only, network.name):
+            _say(network.name)
+            share = 1.0 if network.name in PROMISED else 0.4
+            measured.append(measure(network, options.seconds * share if timed else 0.0))
+    return measured
+
+
+def _promised(options: argparse.Namespace) -> list[Any]:
+    return [n for n in exported() if n.name in PROMISED and re.search(options.only, n.name)]
+
+
+def _conversion(options: argparse.Namespace) -> list[Any]:
+    return [against_floor(network, options.seconds) for network in _promised(options)]
+
+
+def _quantised(options: argparse.Namespace) -> list[Any]:
+    measured = []
+    for network in exported():
+        if network.name in NAMES and re.search(options.only, network.name):
+            _say(f"quantised {network.name}")
+            measured += quantised(network, options.seconds)
+    return measured
+
+
+def _keras(options: argparse.Namespace) -> list[Any] | None:
+    if find_spec("keras") is None:
+        return None
+    from benchmarks.keras_latency import latency
+
+    return [latency(network, options.seconds) for network in _promised(options)]
+
+
+def _applications(options: argparse.Namespace) -> Any:
+    if find_spec("tf2onnx") is None:
+        return None
+    from benchmarks.keras_applications import applications
+
+    return applications(re.compile(options.only).search, _say)
+
+
+def _mutations(options: argparse.Namespace) -> Any:
+    from benchmarks.mutations import mutations
+
+    return mutations(re.compile(options.only).search, _say)
+
+
+_MEASURES: dict[str, Callable[[argparse.Namespace], Any]] = {
+    "conversion": _conversion,
+    "scaling": lambda options: scaling(),
+    "memory": lambda options: memory(),
+    "quantised": _quantised,
+    "keras": _keras,
+    "applications": _applications,
+    "mutations": _mutations,
+}
+"""What is measured besides counts and times of networks; None if something is not installed."""
 
 
 def _say(what: str) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.models.catalogue import CASES, Case
-from tests.mutations import KINDS, Tally, tally
-from tests.running import converted
+from tests.support.mutations import KINDS, Tally, tally
+from tests.support.running import converted
 
 Row = dict[str, Any]
 MOST = 3

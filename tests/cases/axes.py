@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.case import Case, case, fed, given, weight
+from tests.support.case import Case, case, fed, given, weight
 
 SUMS = 1e-5
 """Sums in another order, relative to the largest result."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.case import Case, case, fed, given, weight
+from tests.support.case import Case, case, fed, given, weight
 
 ROUNDS = 2e-6
 """Vectorised kernels compute the odd elements at the end of a row by other instructions."""

@@ -6,7 +6,7 @@ convolution's result of shape (2, 4, 6, 6).
 
 from __future__ import annotations
 
-from tests.case import Case
+from tests.support.case import Case
 
 Weights = dict[str, tuple[int, ...]]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.case import case, fed, given, weight
+from tests.support.case import case, fed, given, weight
 
 CASES = [
     case("QuantizeLinear", "abcd", given(0.1, "float32"), given(3, "uint8")),

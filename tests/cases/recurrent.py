@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.case import Case, Port, Sizes, case, fed, given
+from tests.support.case import Case, Port, Sizes, case, fed, given
 
 HIDDEN = 3
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}

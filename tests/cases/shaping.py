@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.case import case, fed, given, weight
+from tests.support.case import case, fed, given, weight
 
 PADS = [0, 1, 0, 2, 0, 3, 1, 0]
 

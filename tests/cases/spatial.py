@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.case import NEWEST, Case, case, fed, given, weight
+from tests.support.case import NEWEST, Case, case, fed, given, weight
 
 SUMS = 1e-5
 NC = {"n": 2, "c": 3}

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from tests.case import Case
+from tests.support.case import Case
 
 X = "float[$a,$b,$c,$d] x"
 
