@@ -1,4 +1,4 @@
-"""The table of operators: ``python -m onnx_nhwc.keras.operators``, by the name that the README gave it."""
+"""The page of operators: ``python -m onnx_nhwc.keras.operators``, by the name that the README gave it."""
 
 from __future__ import annotations
 

@@ -210,6 +210,7 @@ RULES: dict[str, Rule] = {
         *("SequenceMap", "ConcatFromSequence", "SplitToSequence", "Optional", "OptionalGetElement"),
         *("OptionalHasElement", "NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"),
         *("TensorScatter", "HannWindow", "HammingWindow", "BlackmanWindow", "MelWeightMatrix"),
+        "TfIdfVectorizer",
         reason="its definition fixes the order of its axes",
     ),
 }

@@ -43,6 +43,14 @@ CASES = [
     ),
     between("NonZero", "e = NonZero(c)", kind="int64[]"),
     between(
+        "TfIdfVectorizer",
+        """f = Flatten(c)
+        i = Cast<to = 7>(f)
+        e = TfIdfVectorizer<mode = "TF", min_gram_length = 1, max_gram_length = 2, max_skip_count = 1,
+            ngram_counts = [0, 3], ngram_indexes = [0, 1, 2, 3], pool_int64s = [0, 1, 2, 1, 0]>(i)""",
+        kind="float[]",
+    ),
+    between(
         "NonMaxSuppression",
         """b = Reshape(c, boxes)
         s = Reshape(c, scores)

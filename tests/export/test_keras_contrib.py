@@ -13,7 +13,7 @@ from tests.support.running import Session
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 REFUSED = {
-    *("QLinearSoftmax old", "MatMulNBits", "MatMulBnb4", "MatMulInteger16", "MurmurHash3", "ScaledSiLU"),
+    *("QLinearSoftmax old", "MatMulNBits", "MatMulBnb4", "MatMulInteger16", "MurmurHash3"),
     "Inverse",
 }
 """Those without a mapping."""

@@ -228,6 +228,12 @@ def _quick_gelu(call: Call) -> Any:
     return ops.multiply(x, ops.sigmoid(ops.multiply(x, call.attribute("alpha", 1.702))))
 
 
+def _scaled_silu(call: Call) -> Any:
+    """``z * sigmoid(z)`` of ``z = scale * x``; the scale is an input, or else an attribute."""
+    scale = call.x(1) if call.has(1) else call.attribute("alpha", 1.0)
+    return ops.silu(ops.multiply(call.tensor(0), scale))
+
+
 def _biased_gelu(approximate: bool) -> Callable[[Call], Any]:
     """BiasGelu by the error function, FastGelu by the hyperbolic tangent; of ``x`` plus a bias."""
 
@@ -243,6 +249,7 @@ CONTRIBUTED: dict[str, Callable[[Call], Any]] = {
     "FastGelu": _biased_gelu(True),
     "Gelu": e.gelu,
     "QuickGelu": _quick_gelu,
+    "ScaledSiLU": _scaled_silu,
     "QLinearLeakyRelu": quantized.qlinear_leaky_relu,
     "QLinearSigmoid": quantized.qlinear_sigmoid,
     "QLinearAdd": quantized.qlinear_pair(plus),
