@@ -39,10 +39,9 @@ def test_the_section_of_whoever_holds_a_keras_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("tf2onnx")
-    from tests.load.test_legacy_models import Network
-
     from onnx_nhwc import optimize
     from onnx_nhwc.legacy import __main__ as legacy
+    from tests.load.test_legacy_models import Network
     from tests.support import old_keras
 
     assert KERAS is not None
