@@ -100,34 +100,40 @@ class _Source:
         inner = [f"{path}.{name}" for name in self.children[path]]
         return any(p in self.declared for p in inner)
 
-    def _sequence(self, path: str) -> list[tuple[str, Built]] | None:
-        """The modules of a scope that is an ``nn.Sequential``, with their numbers."""
+    def _sequence(self, path: str) -> dict[int, str | Formed] | None:
+        """What a scope that is an ``nn.Sequential`` holds, by number: paths, and modules without one."""
         forward, scope = self.forwards[path], self.scopes[path]
         if not forward.chain or not self._is_list(path):
             return None
-        places: dict[int, Built] = {}
+        numbered = set(self._numbers(path))
+        places: dict[int, str | Formed] = {}
         last = -1
-        called = {}
         for item in scope.items:
-            called[item] = self._called(item)
-        for item in scope.items:
-            found = called[item]
-            if found is not None:
-                number = int(found.rpartition(".")[2])
+            called = self._called(item)
+            if called is not None:
+                number = int(called.rpartition(".")[2])
                 if number <= last:
                     return None
-                places[number] = self._part(found)
-            elif isinstance(item, Step) and isinstance(item.text, Formed):
+                places[number] = called
+            elif isinstance(item, Step) and isinstance(item.text, Formed) and last + 1 not in numbered:
                 number = last + 1
-                places[number] = Built(item.text.kind, list(item.text.arguments), item.text.positional)
+                places[number] = item.text
             else:
                 return None
-            if number in self._numbers(path) and found is None:
-                return None
             last = number
-        if set(self._numbers(path)) - places.keys():
-            return None
-        return [(str(i), places.get(i, Built("nn.Identity"))) for i in range(last + 1)]
+        return None if numbered - places.keys() else places
+
+    def _sequential(self, path: str) -> list[tuple[str, Built]]:
+        """The modules of a scope that is an ``nn.Sequential``."""
+        places = self._sequence(path)
+        assert places is not None
+        made = {
+            str(i): self._part(found)
+            if isinstance(found, str)
+            else Built(found.kind, list(found.arguments), found.positional)
+            for i, found in places.items()
+        }
+        return _filled_up(made)
 
     def _numbers(self, path: str) -> list[int]:
         return [int(name) for name in self.children[path]]
@@ -150,9 +156,7 @@ class _Source:
         if path in self.built:
             return self.built[path]
         if path in self.scopes:
-            sequence = self._sequence(path)
-            assert sequence is not None
-            return Built("nn.Sequential", children=sequence)
+            return Built("nn.Sequential", children=self._sequential(path))
         inner = {name: self._part(f"{path}.{name}") for name in self.children[path]}
         if self._is_list(path):
             return Built("nn.ModuleList", children=_filled_up(inner))
@@ -162,10 +166,8 @@ class _Source:
         inner = [(n, self._part(f"{path}.{n}" if path else n)) for n in self.children.get(path, ())]
         forward = self.forwards.get(path)
         name = _class_name(path or self.program.name)
-        if path == "" and self._sequence_at_root():
-            sequence = self._sequence(path)
-            assert sequence is not None
-            return Instance(name, "nn.Sequential", list(sequence), [], 1, [])
+        if path == "" and self._sequence(path) is not None:
+            return Instance(name, "nn.Sequential", list(self._sequential(path)), [], 1, [])
         base = "nn.Module"
         if self._is_list(path):
             base = "nn.ModuleList"
@@ -176,9 +178,6 @@ class _Source:
             return Instance(name, base, inner, [], 0, [])
         count = len(forward.outputs) if path else len(self.program.outputs)
         return Instance(name, base, inner, forward.names, count, forward.lines)
-
-    def _sequence_at_root(self) -> bool:
-        return self._sequence("") is not None
 
 
 def _filled_up(modules: dict[str, Any]) -> list[tuple[str, Any]]:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from onnx_nhwc.export import control, loops
-from onnx_nhwc.export.torch.blocks import normalization
+from onnx_nhwc.export.torch.blocks import normalization, quantized, recurrent
 from onnx_nhwc.export.torch.call import Call
-from onnx_nhwc.export.torch.images import convolution, pooling
+from onnx_nhwc.export.torch.images import convolution, pooling, resize, sampling, transposed
 from onnx_nhwc.export.torch.tensors import elementwise as e
-from onnx_nhwc.export.torch.tensors import linear, shaping
+from onnx_nhwc.export.torch.tensors import indexing, linear, shaping
+from onnx_nhwc.export.torch.tensors import reduction as r
 
 __all__ = ["OPERATORS", "mapping_of"]
 
@@ -75,6 +76,16 @@ OPERATORS: dict[str, Callable[[Call], Any]] = {
     "Shrink": e.shrink,
     "Swish": e.swish,
     "ThresholdedRelu": e.thresholded_relu,
+    "Softmax": r.softmax("F.softmax", "nn.Softmax"),
+    "LogSoftmax": r.softmax("F.log_softmax", "nn.LogSoftmax"),
+    "Hardmax": r.hardmax,
+    # Reductions.
+    **r.REDUCTIONS,
+    "ArgMax": r.argument("argmax"),
+    "ArgMin": r.argument("argmin"),
+    "TopK": r.top_k,
+    "CumSum": r.cumulative("cumsum", 0),
+    "CumProd": r.cumulative("cumprod", 1),
     # Shapes.
     "Reshape": shaping.reshape,
     "Flatten": shaping.flatten,
@@ -86,6 +97,29 @@ OPERATORS: dict[str, Callable[[Call], Any]] = {
     "Slice": shaping.slice_,
     "Shape": shaping.shape,
     "Size": shaping.size,
+    "Expand": shaping.expand,
+    "Tile": shaping.tile,
+    "Pad": shaping.pad,
+    "CenterCropPad": shaping.center_crop_pad,
+    "ConstantOfShape": shaping.constant_of_shape,
+    "Range": shaping.range_,
+    "DepthToSpace": shaping.depth_to_space,
+    "SpaceToDepth": shaping.space_to_depth,
+    # Picking elements.
+    "Gather": indexing.gather,
+    "GatherElements": indexing.gather_elements,
+    "GatherND": indexing.gather_nd,
+    "Scatter": indexing.scatter_elements,
+    "ScatterElements": indexing.scatter_elements,
+    "ScatterND": indexing.scatter_nd,
+    "OneHot": indexing.one_hot,
+    "Trilu": indexing.trilu,
+    "EyeLike": indexing.eye_like,
+    "Compress": indexing.compress,
+    "NonZero": indexing.non_zero,
+    "Unique": indexing.unique,
+    "ReverseSequence": indexing.reverse_sequence,
+    "Det": indexing.det,
     # Products.
     "MatMul": linear.matmul,
     "Gemm": linear.gemm,
@@ -96,11 +130,31 @@ OPERATORS: dict[str, Callable[[Call], Any]] = {
     "AveragePool": pooling.average_pool,
     "GlobalAveragePool": pooling.global_average,
     "GlobalMaxPool": pooling.global_max,
+    "LpPool": pooling.lp_pool,
+    "GlobalLpPool": pooling.global_lp,
+    "ConvTranspose": transposed.conv_transpose,
+    "Resize": resize.resize,
+    "Upsample": resize.resize,
+    "GridSample": sampling.grid_sample,
+    "AffineGrid": sampling.affine_grid,
     # Normalisation.
     "BatchNormalization": normalization.batch_normalization,
     "InstanceNormalization": normalization.instance_normalization,
     "GroupNormalization": normalization.group_normalization,
     "LayerNormalization": normalization.layer_normalization,
+    "RMSNormalization": normalization.rms_normalization,
+    "LpNormalization": normalization.lp_normalization,
+    "MeanVarianceNormalization": normalization.mean_variance,
+    "LRN": normalization.local_response,
+    # Sequences.
+    "LSTM": recurrent.recurrent,
+    "GRU": recurrent.recurrent,
+    "RNN": recurrent.recurrent,
+    # Quantised numbers.
+    "QuantizeLinear": quantized.quantize,
+    "DequantizeLinear": quantized.dequantize,
+    "DynamicQuantizeLinear": quantized.dynamic_quantize,
+    "MatMulInteger": quantized.matmul_integer,
     # Control flow.
     "If": control.if_,
     "Loop": loops.loop,

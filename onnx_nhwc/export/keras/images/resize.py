@@ -10,7 +10,7 @@ from keras import layers, ops
 from onnx_nhwc.export.keras.arithmetic import plus
 from onnx_nhwc.export.keras.call import Call, is_float
 from onnx_nhwc.export.keras.images.resize_at_run_time import RunTimeAxis, number, resized
-from onnx_nhwc.export.keras.images.taps import Axis, Mode, taps
+from onnx_nhwc.export.taps import Axis, Mode, taps
 from onnx_nhwc.export.values import UnsupportedError
 from onnx_nhwc.passes.algebra.layout import Dim
 

@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from onnx_nhwc.export.keras.arithmetic import plus
-from onnx_nhwc.export.keras.images.taps import TIE, Mode
+from onnx_nhwc.export.taps import TIE, Mode
 from onnx_nhwc.export.values import UnsupportedError
 
 __all__ = ["RunTimeAxis", "number", "resized"]

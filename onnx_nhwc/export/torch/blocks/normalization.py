@@ -5,10 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from onnx_nhwc.export.torch.call import Call
-from onnx_nhwc.export.torch.tensor import Argument
+from onnx_nhwc.export.torch.tensor import Argument, Formed
 from onnx_nhwc.export.values import UnsupportedError
 
-__all__ = ["batch_normalization", "group_normalization", "instance_normalization", "layer_normalization"]
+__all__ = [
+    "batch_normalization",
+    "group_normalization",
+    "instance_normalization",
+    "layer_normalization",
+    "local_response",
+    "lp_normalization",
+    "mean_variance",
+    "rms_normalization",
+]
 
 
 def _epsilon(call: Call, default: float = 1e-5) -> float:
@@ -46,7 +55,9 @@ def instance_normalization(call: Call) -> str:
 
 def group_normalization(call: Call) -> str:
     groups = call.attribute("num_groups")
-    channels = call.static(0)[1]
+    channels = call.shape(0)[1]
+    if channels is None:
+        raise UnsupportedError("it needs to know the number of channels")
 
     def wide(a: Any) -> Any:
         return a.repeat(channels // a.size)
@@ -71,3 +82,36 @@ def layer_normalization(call: Call) -> str:
     if bias:
         weights["bias"] = call.loader(2)
     return f"{call.module('nn.LayerNorm', arguments, 1, weights, 1)}({call.tensor(0)})"
+
+
+def rms_normalization(call: Call) -> str:
+    axis = call.attribute("axis", -1) % call.rank(0)
+    axes = tuple(range(axis, call.rank(0)))
+    x = call.tensor(0)
+    root = f"torch.rsqrt({x}.square().mean({axes}, keepdim=True) + {_epsilon(call)!r})"
+    return f"{x} * {root} * {call.x(1)}"
+
+
+def lp_normalization(call: Call) -> str:
+    x, axis, p = call.tensor(0), call.attribute("axis", -1), call.attribute("p", 2)
+    size = call.step(f"{x}.norm({p}, dim={axis}, keepdim=True)", call.dtype(0), ())
+    return f"torch.where({size} == 0, torch.zeros_like({x}), {x} / {size})"
+
+
+def mean_variance(call: Call) -> str:
+    axes = tuple(call.attribute("axes") or (0, 2, 3))
+    x = call.tensor(0)
+    centred = call.step(f"{x} - {x}.mean({axes}, keepdim=True)", call.dtype(0), ())
+    return f"{centred} / ({centred}.square().mean({axes}, keepdim=True).sqrt() + 1e-9)"
+
+
+def local_response(call: Call) -> Any:
+    x, size = call.tensor(0), call.attribute("size")
+    alpha, beta = call.attribute("alpha", 1e-4), call.attribute("beta", 0.75)
+    bias = call.attribute("bias", 1.0)
+    values = (float(f"{alpha:.6g}"), float(f"{beta:.6g}"), float(f"{bias:.6g}"))
+    if size % 2 == 0:  # torch counts the extra channel on the other side
+        raise UnsupportedError("its window has no middle")
+    text = f"F.local_response_norm({x}, {size}, {values[0]!r}, {values[1]!r}, {values[2]!r})"
+    arguments: list[Argument] = [("size", size), ("alpha", values[0]), ("beta", values[1]), ("k", values[2])]
+    return Formed(text, "nn.LocalResponseNorm", tuple(arguments), 1)

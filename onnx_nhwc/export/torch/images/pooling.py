@@ -10,7 +10,7 @@ from onnx_nhwc.export.torch.images.padding import Window, padded
 from onnx_nhwc.export.torch.tensor import Argument, Formed
 from onnx_nhwc.export.values import UnsupportedError
 
-__all__ = ["average_pool", "global_average", "global_max", "max_pool"]
+__all__ = ["average_pool", "global_average", "global_lp", "global_max", "lp_pool", "max_pool"]
 
 
 def max_pool(call: Call) -> Any:
@@ -72,3 +72,26 @@ def global_average(call: Call) -> Any:
 def global_max(call: Call) -> str:
     axes = tuple(range(2, call.rank(0)))
     return f"{call.tensor(0)}.amax(dim={axes}, keepdim=True)"
+
+
+def lp_pool(call: Call) -> str:
+    """LpPool: the root of the sum of powers in each window."""
+    size = list(call.attribute("kernel_shape"))
+    n, p = len(size), call.attribute("p", 2)
+    window = Window.of(call, size)
+    if max(window.dilations) > 1:
+        raise UnsupportedError("its windows are dilated")
+    x = padded(call, window, 0.0, [0] * n)
+    given = f"kernel_size={single(size)!r}, stride={single(window.strides)!r}"
+    ceil = ", ceil_mode=True" if call.attribute("ceil_mode", 0) else ""
+    total = (
+        f"F.avg_pool{n}d({x}.abs().pow({p}), {given}{ceil}, divisor_override=1)"
+        if n > 1
+        else (f"F.avg_pool1d({x}.abs().pow({p}), {given}{ceil}) * {size[0]}")
+    )
+    return f"({total}).pow({1 / p!r})"
+
+
+def global_lp(call: Call) -> str:
+    axes, p = tuple(range(2, call.rank(0))), call.attribute("p", 2)
+    return f"{call.tensor(0)}.abs().pow({p}).sum({axes}, keepdim=True).pow({1 / p!r})"

@@ -5,12 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from onnx_nhwc.export.torch.call import Call
+from onnx_nhwc.export.torch.call import Call, is_float, literal, torch_dtype
 from onnx_nhwc.export.torch.tensor import Formed, Several
 from onnx_nhwc.export.values import UnsupportedError
 from onnx_nhwc.passes.algebra.layout import Dim
 
-__all__ = ["concat", "flatten", "reshape", "shape", "size", "slice_", "split", "transpose"]
+__all__ = [
+    "center_crop_pad",
+    "concat",
+    "constant_of_shape",
+    "depth_to_space",
+    "expand",
+    "flatten",
+    "pad",
+    "range_",
+    "reshape",
+    "shape",
+    "size",
+    "slice_",
+    "space_to_depth",
+    "split",
+    "tile",
+    "transpose",
+]
 
 
 def sizes_text(call: Call, dims: Sequence[Dim]) -> str:
@@ -115,3 +132,135 @@ def shape(call: Call) -> str:
 
 def size(call: Call) -> str:
     return f"torch.tensor({call.tensor(0)}.numel())"
+
+
+def expand(call: Call) -> Any:
+    """Expand: both shapes broadcast against each other."""
+    dims = call.walk.shapes.shape(call.node.outputs[0])
+    if dims is None:
+        raise UnsupportedError("the rank of its result is unknown")
+    before = call.dims(0)
+    if before == dims:
+        return call.walk.fact(call.value(0))
+    own = (Dim(1),) * (len(dims) - len(before)) + tuple(before)
+    texts = ["-1" if a == b and i >= len(dims) - len(before) else call.size(b)
+             for i, (a, b) in enumerate(zip(own, dims, strict=True))]  # fmt: skip
+    return f"{call.tensor(0)}.expand({', '.join(texts)})"
+
+
+def tile(call: Call) -> Any:
+    repeats = call.integers("repeats", 1)
+    if repeats is None:
+        raise UnsupportedError("its repeats are computed at run time")
+    return f"{call.tensor(0)}.repeat({', '.join(map(str, repeats))})"
+
+
+_MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
+
+
+def pad(call: Call) -> Any:
+    """Pad; torch pads from the last axis on, and other modes than constant along few axes."""
+    rank = call.rank(0)
+    flat = call.integers("pads", 1)
+    if flat is None:
+        raise UnsupportedError("its pads are computed at run time")
+    axes = call.integers("axes", 3) if call.has(3) else None
+    named = [a % rank for a in axes] if axes is not None else list(range(rank))
+    half = len(flat) // 2
+    pairs = [(0, 0)] * rank
+    for i, axis in enumerate(named):
+        pairs[axis] = (flat[i], flat[i + half])
+    mode = call.attribute("mode", "constant")
+    value = "0"
+    if call.has(2):
+        known = call.constant(2)
+        value = str(call.tensor(2)) if known is None else literal(known.array.reshape(()).item())
+    elif "value" in call.node.attributes:
+        value = literal(call.attribute("value"))
+    first = next((i for i, pair in enumerate(pairs) if pair != (0, 0)), rank)
+    if first == rank:
+        return call.walk.fact(call.value(0))
+    return _padded(call, pairs, first, mode, value)
+
+
+def _padded(call: Call, pairs: list[tuple[int, int]], first: int, mode: str, value: str) -> Any:
+    x, rank = str(call.tensor(0)), call.rank(0)
+    listed = ", ".join(str(n) for pair in reversed(pairs[first:]) for n in pair)
+    if mode == "constant":
+        if value.startswith("§"):
+            value = f"{value}.item()"
+        more = "" if value in ("0", "0.0") else f", value={value}"
+        if call.dtype(0) == "bool":
+            return f"F.pad({x}.int(), ({listed}){more}).bool()"
+        return f"F.pad({x}, ({listed}){more})"
+    if any(n < 0 for pair in pairs for n in pair) or rank - first > 3 or not is_float(call.dtype(0)):
+        raise UnsupportedError(f"PyTorch pads in the mode '{mode}' along three axes of floats, and cuts none")
+    spatial = max(rank - first, 1)
+    pairs = pairs[-spatial:]
+    listed = ", ".join(str(n) for pair in reversed(pairs) for n in pair)
+    text = f'F.pad({{}}, ({listed}), mode="{_MODES[mode]}")'
+    if rank - spatial in (1, 2):
+        return text.format(x)
+    lead = f"{x}.flatten(0, {rank - spatial - 1})" if rank > spatial else f"{x}.unsqueeze(0)"
+    padded = call.step(text.format(lead), call.dtype(0), ())
+    if rank == spatial:
+        return f"{padded}.squeeze(0)"
+    return f"{padded}.unflatten(0, {x}.shape[:{rank - spatial}])"
+
+
+def center_crop_pad(call: Call) -> Any:
+    rank, dims = call.rank(0), call.dims(0)
+    sizes, axes = call.integers("shape", 1), call.attribute("axes")
+    if sizes is None:
+        raise UnsupportedError("its sizes are computed at run time")
+    named = [a % rank for a in axes] if axes is not None else list(range(rank))
+    pairs = [(0, 0)] * rank
+    for axis, target in zip(named, sizes, strict=True):
+        if not dims[axis].static:
+            raise UnsupportedError("it needs to know the sizes that it crops")
+        more = target - dims[axis].number
+        before = more // 2 if more > 0 else -(-more // 2)
+        pairs[axis] = (before, more - before)
+    listed = ", ".join(str(n) for pair in reversed(pairs) for n in pair)
+    return f"F.pad({call.tensor(0)}, ({listed}))"
+
+
+def constant_of_shape(call: Call) -> str:
+    dims = call.sizes(0)
+    if dims is None:
+        raise UnsupportedError("its shape is computed at run time")
+    given = call.attribute("value")
+    number = given.numpy().reshape(()).item() if given is not None else 0.0
+    dtype = torch_dtype(call.out_dtype())
+    shape = f"({sizes_text(call, dims)}{',' if len(dims) == 1 else ''})"
+    return f"torch.full({shape}, {literal(number)}, dtype={dtype})"
+
+
+def range_(call: Call) -> str:
+    start, limit, step = (operand_text(call, i) for i in range(3))
+    return f"torch.arange({start}, {limit}, {step}, dtype={torch_dtype(call.out_dtype())})"
+
+
+def operand_text(call: Call, index: int) -> str:
+    """A scalar as a number of Python."""
+    known, dims = call.constant(index), call.sizes(index)
+    if known is not None:
+        return literal(known.array.reshape(()).item())
+    if dims is not None and len(dims) == 1:
+        return call.size(dims[0])
+    return f"{call.tensor(index)}.item()"
+
+
+def depth_to_space(call: Call) -> Any:
+    """DepthToSpace: channels before blocks are a PixelShuffle."""
+    block, x = call.attribute("blocksize"), call.tensor(0)
+    if call.attribute("mode", "DCR") == "CRD":
+        return Formed(f"F.pixel_shuffle({x}, {block})", "nn.PixelShuffle", (("upscale_factor", block),), 1)
+    parts = f"{x}.unflatten(1, ({block}, {block}, -1))"
+    return f"{parts}.permute(0, 3, 4, 1, 5, 2).flatten(4, 5).flatten(2, 3)"
+
+
+def space_to_depth(call: Call) -> str:
+    block, x = call.attribute("blocksize"), call.tensor(0)
+    parts = f"{x}.unflatten(3, (-1, {block})).unflatten(2, (-1, {block}))"
+    return f"{parts}.permute(0, 3, 5, 1, 2, 4).flatten(1, 3)"
