@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 import onnx_ir as ir
 
@@ -73,6 +74,41 @@ def convert(model: ir.Model, options: Options = DEFAULTS, progress: Progress | N
         len(before), len(remaining), bytes_before, sum(r.bytes or 0 for r in remaining), remaining, barriers,
         assignment.solution.cost, assignment.solution.lower_bound, clock.seconds, values,
     )  # fmt: skip
+
+
+def keep(model: ir.Model, options: Options = DEFAULTS, progress: Progress | None = None) -> Summary:
+    """Do all that :func:`convert` does but for layouts: every value keeps the source's order.
+
+    Operators in pieces are put together, so that who walks over the graph finds them whole.
+    """
+    clock = _Clock(progress)
+    with clock.phase("normalize"):
+        before, _ = _normalized(model, options)
+    with clock.phase("shapes"):
+        flow, products, moved = _analysed(model, replace(options, whole=True), _target(options), before)
+        joined.join(model, products)
+    inputs, outputs = (
+        {v.name or "": tuple(range(len(v.shape))) for v in values if v.shape is not None}
+        for values in (model.graph.inputs, model.graph.outputs)
+    )
+    count = len(before)
+    return Summary(
+        inputs,
+        outputs,
+        {},
+        0,
+        0,
+        count,
+        count,
+        moved,
+        moved,
+        (),
+        tuple(_barriers(flow)),
+        0,
+        0,
+        clock.seconds,
+        {},
+    )
 
 
 def _normalized(model: ir.Model, options: Options) -> tuple[set[ir.Node], list[ir.Node]]:

@@ -100,8 +100,9 @@ def export(
     """
     first = options.to == "channels-first"
     graph = prepared(
-        model, options, OPERATORS, free=free, adapt=write_out if first else None, progress=progress
-    )
+        model, options, OPERATORS, free=free, batch_first=True, adapt=write_out if first else None,
+        progress=progress,
+    )  # fmt: skip
     if progress is not None:
         progress("export")
     with _undisturbed():

@@ -13,7 +13,7 @@ import onnx_ir as ir
 import torch
 
 from onnx_nhwc import files
-from onnx_nhwc.export.preparation import prepared
+from onnx_nhwc.export.preparation import is_channels_last, prepared
 from onnx_nhwc.export.torch.program import Program
 from onnx_nhwc.export.torch.source import source_of
 from onnx_nhwc.export.torch.table import OPERATORS
@@ -74,7 +74,8 @@ def export(
     progress: Callable[[str], None] | None = None,
 ) -> Exported:
     """Convert a model, which is used up, into source code, and run that."""
-    graph = prepared(model, options, OPERATORS, free=free, progress=progress)
+    move = is_channels_last(model) or bool(options.layouts)
+    graph = prepared(model, options, OPERATORS, free=free, move=move, progress=progress)
     if progress is not None:
         progress("export")
     program = program_of(graph.model)

@@ -19,7 +19,7 @@ from onnx_nhwc.export.names import module_path
 __all__ = ["Paths", "scope_of"]
 
 _PARAMETER = re.compile(r"\.(weight|bias|kernel|gamma|beta|running_mean|running_var|weight_[ih]h_l\d+)$")
-_PATH = re.compile(r"[A-Za-z_0-9]+(\.[A-Za-z_0-9]+)*")
+_PART = re.compile(r"[A-Za-z_]\w*|\d+")
 
 
 def scope_of(node: str) -> str | None:
@@ -31,11 +31,13 @@ def scope_of(node: str) -> str | None:
     if not node.startswith("/"):
         return None
     path = module_path(node.strip("/")).rpartition(".")[0]
+    path = re.sub(r"(^|\.)(\d+_)", r"\1n\2", path)  # torch's name for a second call of the module 2
     return path if not path or _is_path(path) else None
 
 
 def _is_path(path: str) -> bool:
-    return bool(_PATH.fullmatch(path)) and not any(keyword.iskeyword(part) for part in path.split("."))
+    parts = path.split(".")
+    return all(_PART.fullmatch(part) and not keyword.iskeyword(part) for part in parts)
 
 
 class Paths:
@@ -46,10 +48,15 @@ class Paths:
 
     def unique(self, wanted: str) -> str:
         """Take a path: ``wanted``, or that with the first free number behind it."""
+        for taken in self._taken:
+            if wanted.startswith(f"{taken}."):  # nothing can be in what is no scope
+                wanted = f"{taken}_{wanted[len(taken) + 1 :].replace('.', '_')}"
+                break
+        base = re.sub(r"(^|\.)(\d+)$", r"\1n\2", wanted)
         path, number = wanted, 0
         while path in self._taken or any(taken.startswith(f"{path}.") for taken in self._taken):
             number += 1
-            path = f"{wanted}_{number}"
+            path = f"{base}_{number}"
         self._taken.add(path)
         return path
 
@@ -68,4 +75,5 @@ class Paths:
 
     def parameter(self, name: str, kind: str) -> str:
         """Take a path for a parameter that no module holds."""
+        name = re.sub(r"\.(\d+)$", r"_\1", name)
         return self.unique(name if _is_path(name) and not name[0].isdigit() else kind)

@@ -50,6 +50,8 @@ class Program:
     inputs: list[tuple[str, Tensor]] = field(default_factory=list)
     outputs: list[tuple[str, str]] = field(default_factory=list)
     """The model's outputs by name, as expressions."""
+    used: set[tuple[str, int]] = field(default_factory=set)
+    """What the steps that are needed use, by kind and number."""
 
     def tensor(self, shape: Sequence[int | None], dtype: str, hint: str = "") -> Tensor:
         self.tensors.append(Tensor(len(self.tensors), tuple(shape), dtype, hint))
@@ -72,7 +74,26 @@ class Program:
         self.parameters.append(Parameter(len(self.parameters), path, tuple(shape), dtype, load, trainable))
         return self.parameters[-1]
 
+    def drop_unused(self) -> None:
+        """Leave out steps whose results nobody needs, and what only they use."""
+        needed = {(m[1], int(m[2])) for _, text in self.outputs for m in MARK.finditer(text)}
+        kept = []
+        for step in reversed(self.steps):
+            if any(x is not None and ("t", x.number) in needed for x in step.outputs):
+                needed.update(step.marks)
+                kept.append(step)
+        self.steps = kept[::-1]
+        self.used = needed
+
     def weights(self) -> dict[str, Callable[[], Array]]:
         """The state dict: what loads each entry."""
-        found = {f"{m.path}.{name}": load for m in self.modules for name, load in m.weights.items()}
-        return found | {p.path: p.load for p in self.parameters}
+        found = {f"{m.path}.{name}": load for m in self.used_modules for name, load in m.weights.items()}
+        return found | {p.path: p.load for p in self.used_parameters}
+
+    @property
+    def used_modules(self) -> list[Module]:
+        return [m for m in self.modules if ("m", m.number) in self.used]
+
+    @property
+    def used_parameters(self) -> list[Parameter]:
+        return [p for p in self.parameters if ("p", p.number) in self.used]

@@ -51,7 +51,7 @@ def tree_of(program: Program) -> Scope:
 def _form_modules(program: Program) -> None:
     """A step that is alone in its scope, and that a module can say, becomes that module."""
     counts = Counter(step.scope for step in program.steps)
-    taken = [m.path for m in program.modules] + [p.path for p in program.parameters]
+    taken = [m.path for m in program.used_modules] + [p.path for p in program.used_parameters]
     for step in program.steps:
         scope, text = step.scope, step.text
         if not scope or counts[scope] > 1 or not isinstance(text, Formed):
@@ -61,12 +61,14 @@ def _form_modules(program: Program) -> None:
         marks = [mark for mark in step.marks if mark[0] == "t"]
         if len(step.marks) == len(marks) == 1:
             made = program.module(scope, text.kind, text.arguments, text.positional, {})
+            program.used.add(("m", made.number))
             step.text = f"{made}({program.tensors[marks[0][1]]})"
 
 
 def _places(program: Program) -> dict[Step, str]:
     """The scope of each step."""
     places: dict[Step, str] = {}
+    modules = {m.path for m in program.used_modules}
     readers: dict[Tensor, list[str]] = {}
     made_in: dict[Tensor, str] = {}
     for step in program.steps:
@@ -83,6 +85,8 @@ def _places(program: Program) -> dict[Step, str]:
             place = max(latest, key=len, default=place)
             while place and not all(_available(x, place, made_in, readers) for x in operands):
                 place = parent_of(place)
+        while any(within(place, path) for path in modules):  # a module has no other steps
+            place = parent_of(place)
         places[step] = place
         for x in operands:
             readers.setdefault(x, []).append(place)

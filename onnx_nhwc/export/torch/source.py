@@ -31,8 +31,8 @@ class _Source:
         self.program = program
         self.root = tree_of(program)
         self.scopes = {scope.path: scope for scope in _all(self.root)}
-        self.modules = {m.path: m for m in program.modules}
-        self.declared = {p.path: p for p in program.parameters}
+        self.modules = {m.path: m for m in program.used_modules}
+        self.declared = {p.path: p for p in program.used_parameters}
         self.children = _children([*self.modules, *self.declared, *self.scopes])
         self.children.update({path: [] for path in self.scopes.keys() - self.children.keys()})
         self.forwards: dict[str, Forward] = {}

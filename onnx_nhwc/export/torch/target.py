@@ -54,6 +54,7 @@ class Torch:
     def model(self, outputs: Sequence[tuple[str, Any]], name: str) -> Program:
         self._program.name = name
         self._program.outputs = list(outputs)
+        self._program.drop_unused()
         return self._program
 
     # --- nodes -------------------------------------------------------------------------------
@@ -77,7 +78,7 @@ class Torch:
             self._program.steps.append(Step(list(made), first, call.scope))
             return list(made)
         for i, result in enumerate(results):
-            if isinstance(result, (str, Formed)):
+            if isinstance(result, (str, Formed)) and call.wants(i):
                 results[i] = self._made(call, i)
                 self._program.steps.append(Step([results[i]], result, call.scope))
         return results

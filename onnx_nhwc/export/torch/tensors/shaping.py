@@ -149,10 +149,12 @@ def expand(call: Call) -> Any:
 
 
 def tile(call: Call) -> Any:
-    repeats = call.integers("repeats", 1)
-    if repeats is None:
+    dims = call.sizes(1)
+    known = call.integers("repeats", 1) if dims is None else None
+    if dims is None and known is None:
         raise UnsupportedError("its repeats are computed at run time")
-    return f"{call.tensor(0)}.repeat({', '.join(map(str, repeats))})"
+    texts = [call.size(dim) for dim in dims] if dims is not None else list(map(str, known or ()))
+    return f"{call.tensor(0)}.repeat({', '.join(texts)})"
 
 
 _MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
