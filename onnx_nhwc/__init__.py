@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         to_channels_first,
         to_channels_last,
         to_keras,
+        to_torch,
     )
     from onnx_nhwc.doors import LayoutWarning, to_layout, wrap
     from onnx_nhwc.legacy import convert_weights
@@ -44,6 +45,7 @@ __all__ = [
     "to_channels_last",
     "to_keras",
     "to_layout",
+    "to_torch",
     "verify",
     "wrap",
 ]
@@ -51,7 +53,7 @@ __all__ = [
 _HOMES = {
     "onnx_nhwc.api": {
         *("convert_channels_first_to_last", "convert_channels_last_to_first", "convert_file"),
-        *("to_channels_first", "to_channels_last", "to_keras"),
+        *("to_channels_first", "to_channels_last", "to_keras", "to_torch"),
     },
     "onnx_nhwc.doors": {"LayoutWarning", "to_layout", "wrap"},
     "onnx_nhwc.legacy": {"convert_weights"},

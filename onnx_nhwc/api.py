@@ -30,6 +30,7 @@ __all__ = [
     "to_channels_first",
     "to_channels_last",
     "to_keras",
+    "to_torch",
 ]
 
 Model = onnx.ModelProto | ir.Model | str | os.PathLike[str]
@@ -109,6 +110,34 @@ def to_keras(
         UsageError: Keras is not installed.
     """
     return import_extra("onnx_nhwc.export.keras.api").to_keras(model, io=io, layouts=layouts, shapes=shapes)
+
+
+def to_torch(
+    model: Model,
+    *,
+    io: str = DEFAULTS.io,
+    layouts: Layouts | None = None,
+    shapes: Shapes | None = None,
+) -> Any:
+    """Return a ``torch.nn.Module`` that computes the same, channels first.
+
+    It is made by source code that is written for it: modules of torch in classes by the scopes of the
+    names, each block once, with the original's keys in the state dict where the names carry them. A model
+    that is channels first already keeps its own order; one that is channels last is converted. With
+    several outputs, the module returns a tuple in their order. It is in evaluation mode.
+
+    Args:
+        model: A model, which is left as it is, or the path of an ``.onnx`` file.
+        io: As in :func:`to_channels_first`.
+        layouts: As in :func:`to_channels_first`.
+        shapes: As in :func:`to_channels_first`.
+
+    Raises:
+        ConversionError: The model cannot be converted. If PyTorch cannot express some of its nodes,
+            the error names all of them.
+        UsageError: PyTorch is not installed.
+    """
+    return import_extra("onnx_nhwc.export.torch.api").to_torch(model, io=io, layouts=layouts, shapes=shapes)
 
 
 def convert_channels_first_to_last(model: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Importing what the extra ``keras`` brings, when it is first needed."""
+"""Importing what the extras ``keras`` and ``torch`` bring, when it is first needed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 
 
 def import_extra(name: str, subject: str = "") -> ModuleType:
-    """Import a module that needs Keras, TensorFlow or tf2onnx, or is one of them.
+    """Import a module that needs Keras, TensorFlow, tf2onnx or torch, or is one of them.
 
     Args:
         name: The module.
@@ -35,9 +35,10 @@ def import_extra(name: str, subject: str = "") -> ModuleType:
         missing = error.name or "keras"
         if missing.startswith("onnx_nhwc"):
             raise
+        extra = "torch" if missing.partition(".")[0] == "torch" else "keras"
         raise UsageError(
             f"{subject}this needs '{missing}', which is not installed",
-            'Install it with: pip install "onnx-nhwc[keras]"',
+            f'Install it with: pip install "onnx-nhwc[{extra}]"',
         ) from error
 
 

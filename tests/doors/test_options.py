@@ -21,6 +21,7 @@ DOORS: dict[str, Callable[..., Any]] = {
     "to_channels_last": onnx_nhwc.to_channels_last,
     "to_channels_first": onnx_nhwc.to_channels_first,
     "to_keras": onnx_nhwc.to_keras,
+    "to_torch": onnx_nhwc.to_torch,
     "convert_file": onnx_nhwc.convert_file,
     "ChannelsLast": ChannelsLast,
     "ChannelsFirst": ChannelsFirst,
