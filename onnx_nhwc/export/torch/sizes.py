@@ -54,6 +54,8 @@ class Sizes:
 
     def _formula(self, dim: Dim, near: Sequence[ir.Value]) -> str:
         formula = expression(dim)
+        if str(formula).removeprefix("-").isdecimal():  # a formula that came out as a number
+            return str(formula)
         if isinstance(formula, sympy.floor):
             numerator, denominator = formula.args[0].as_numer_denom()
             return f"{self._part(numerator, near)} // {self._part(denominator, near)}"

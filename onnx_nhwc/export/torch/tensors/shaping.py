@@ -75,52 +75,76 @@ def concat(call: Call) -> str:
     return f"torch.cat([{parts}], dim={call.attribute('axis')})"
 
 
+def _numbers(call: Call, name: str, index: int) -> list[str] | None:
+    """Integers, an attribute or an input, as source code: numbers, or formulas; None if not given."""
+    if name not in call.node.attributes and call.has(index):
+        dims = call.sizes(index)
+        if dims is not None:
+            return [call.size(dim) for dim in dims]
+    found = call.integers(name, index)
+    return None if found is None else list(map(str, found))
+
+
+def _number(text: str) -> int:
+    if not text.removeprefix("-").isdecimal():
+        raise UnsupportedError("it needs to know its bounds to turn an axis around")
+    return int(text)
+
+
 def split(call: Call) -> Any:
     axis = call.attribute("axis", 0) % call.rank(0)
-    sizes = call.integers("split", 1)
+    sizes = _numbers(call, "split", 1)
     x, count = call.tensor(0), len(call.node.outputs)
+    if count == 1:
+        return call.walk.fact(call.value(0))
     if sizes is None:
         size = call.dims(0)[axis]
         if not size.static:
             raise UnsupportedError("it needs to know the size of the axis that it splits")
         part = -(-size.number // count)
-        sizes = [min(part, size.number - i * part) for i in range(count)]
-    if len(set(sizes)) == 1:
-        text = f"{x}.chunk({count}, dim={axis})"
-        return Several(text) if count > 1 else call.walk.fact(call.value(0))
-    return Several(f"{x}.split({sizes}, dim={axis})")
+        sizes = [str(max(min(part, size.number - i * part), 0)) for i in range(count)]
+    if len(set(sizes)) == 1 and sizes[0] not in ("0", "-0"):
+        return Several(f"{x}.chunk({count}, dim={axis})")
+    return Several(f"{x}.split([{', '.join(sizes)}], dim={axis})")
 
 
 def slice_(call: Call) -> Any:
     """Slice as an index; steps below 0 are turned around first."""
     rank, dims = call.rank(0), call.dims(0)
-    starts, ends = call.integers("starts", 1), call.integers("ends", 2)
+    starts, ends = _numbers(call, "starts", 1), _numbers(call, "ends", 2)
     axes, steps = call.integers("axes", 3), call.integers("steps", 4)
     if starts is None or ends is None:
         raise UnsupportedError("its bounds are computed at run time")
     axes = [a % rank for a in axes] if axes is not None else list(range(len(starts)))
     steps = steps or [1] * len(starts)
     keys = [":"] * rank
-    flips, after = [], {}
+    flips = []
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         if step < 0:
             flips.append(axis)
-            if not dims[axis].static:
-                raise UnsupportedError("it needs to know the size of the axis that it turns around")
-            size = dims[axis].number
-            start = min(start if start >= 0 else start + size, size - 1)
-            end = -1 if end < -size else (end if end >= 0 else end + size)
-            start, end, step = size - 1 - start, size - 1 - end, -step
-        first = str(start) if start else ""
-        last = "" if end >= 2**31 - 1 else str(end)
-        keys[axis] = f"{first}:{last}" + (f":{step}" if step != 1 else "")
-        after[axis] = step
+            keys[axis] = _turned(dims[axis], _number(start), _number(end), -step)
+            continue
+        far = end.isdecimal() and int(end) >= 2**31 - 1
+        keys[axis] = f"{'' if start == '0' else start}:{'' if far else end}" + (
+            f":{step}" if step != 1 else ""
+        )
     while keys and keys[-1] == ":":
         keys.pop()
     x = str(call.tensor(0))
     if flips:
         x = f"{x}.flip({', '.join(map(str, flips))})"
     return f"{x}[{', '.join(keys)}]" if keys else (x if flips else call.walk.fact(call.value(0)))
+
+
+def _turned(dim: Dim, start: int, end: int, step: int) -> str:
+    """The key of an axis that is turned around."""
+    if not dim.static:
+        raise UnsupportedError("it needs to know the size of the axis that it turns around")
+    size = dim.number
+    first = min(start if start >= 0 else start + size, size - 1)
+    last = -1 if end < -size else (end if end >= 0 else end + size)
+    begin = f"{size - 1 - first}" if first != size - 1 else ""
+    return f"{begin}:{size - 1 - last}" + (f":{step}" if step != 1 else "")
 
 
 def shape(call: Call) -> str:
@@ -163,13 +187,13 @@ _MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wr
 def pad(call: Call) -> Any:
     """Pad; torch pads from the last axis on, and other modes than constant along few axes."""
     rank = call.rank(0)
-    flat = call.integers("pads", 1)
+    flat = _numbers(call, "pads", 1)
     if flat is None:
         raise UnsupportedError("its pads are computed at run time")
     axes = call.integers("axes", 3) if call.has(3) else None
     named = [a % rank for a in axes] if axes is not None else list(range(rank))
     half = len(flat) // 2
-    pairs = [(0, 0)] * rank
+    pairs = [("0", "0")] * rank
     for i, axis in enumerate(named):
         pairs[axis] = (flat[i], flat[i + half])
     mode = call.attribute("mode", "constant")
@@ -179,15 +203,15 @@ def pad(call: Call) -> Any:
         value = str(call.tensor(2)) if known is None else literal(known.array.reshape(()).item())
     elif "value" in call.node.attributes:
         value = literal(call.attribute("value"))
-    first = next((i for i, pair in enumerate(pairs) if pair != (0, 0)), rank)
+    first = next((i for i, pair in enumerate(pairs) if pair != ("0", "0")), rank)
     if first == rank:
         return call.walk.fact(call.value(0))
     return _padded(call, pairs, first, mode, value)
 
 
-def _padded(call: Call, pairs: list[tuple[int, int]], first: int, mode: str, value: str) -> Any:
+def _padded(call: Call, pairs: list[tuple[str, str]], first: int, mode: str, value: str) -> Any:
     x, rank = str(call.tensor(0)), call.rank(0)
-    listed = ", ".join(str(n) for pair in reversed(pairs[first:]) for n in pair)
+    listed = ", ".join(n for pair in reversed(pairs[first:]) for n in pair)
     if mode == "constant":
         if value.startswith("§"):
             value = f"{value}.item()"
@@ -195,11 +219,15 @@ def _padded(call: Call, pairs: list[tuple[int, int]], first: int, mode: str, val
         if call.dtype(0) == "bool":
             return f"F.pad({x}.int(), ({listed}){more}).bool()"
         return f"F.pad({x}, ({listed}){more})"
-    if any(n < 0 for pair in pairs for n in pair) or rank - first > 3 or not is_float(call.dtype(0)):
+    if (
+        any(n.startswith("-") for pair in pairs for n in pair)
+        or rank - first > 3
+        or not is_float(call.dtype(0))
+    ):
         raise UnsupportedError(f"PyTorch pads in the mode '{mode}' along three axes of floats, and cuts none")
     spatial = max(rank - first, 1)
     pairs = pairs[-spatial:]
-    listed = ", ".join(str(n) for pair in reversed(pairs) for n in pair)
+    listed = ", ".join(n for pair in reversed(pairs) for n in pair)
     text = f'F.pad({{}}, ({listed}), mode="{_MODES[mode]}")'
     if rank - spatial in (1, 2):
         return text.format(x)
