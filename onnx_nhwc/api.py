@@ -137,7 +137,8 @@ def to_torch(
             the error names all of them.
         UsageError: PyTorch is not installed.
     """
-    return import_extra("onnx_nhwc.export.torch.api").to_torch(model, io=io, layouts=layouts, shapes=shapes)
+    options = _options("channels-first", DEFAULTS.dialect, io, layouts, shapes)  # before torch is looked for
+    return import_extra("onnx_nhwc.export.torch.api").to_torch(model, options)
 
 
 def convert_channels_first_to_last(model: Any) -> Any:

@@ -27,6 +27,8 @@ def test_the_readme_has_programs_and_quotes() -> None:
 def test_programs_run(program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if "keras" in program:
         pytest.importorskip("keras")
+    if re.search(r"^import .*\btorch\b", program, flags=re.MULTILINE):
+        pytest.importorskip("torch")
     shutil.copy(ROOT / "tests/models/torch/convnext.dynamo.static.onnx", tmp_path / "model.onnx")
     monkeypatch.chdir(tmp_path)
     scope: dict[str, object] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,15 +45,8 @@ class Exported:
     batch: Freed
 
 
-def to_torch(
-    model: Model,
-    *,
-    io: str = "auto",
-    layouts: Mapping[str, str | tuple[int, ...]] | None = None,
-    shapes: Mapping[str, tuple[int | None, ...]] | None = None,
-) -> Any:
-    """Return a ``torch.nn.Module`` that computes the same, channels first, ready to train or to use."""
-    options = Options(to="channels-first", io=io, layouts=layouts or {}, shapes=shapes or {})
+def to_torch(model: Model, options: Options) -> Any:
+    """Return a ``torch.nn.Module`` that computes the same; see :func:`onnx_nhwc.to_torch`."""
     return export(load(model), options).model
 
 
